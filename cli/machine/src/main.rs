@@ -1,0 +1,3 @@
+//! kreplay-machine.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! kreplay.
+
+fn main() {}
