@@ -1,0 +1,96 @@
+# What the scripts share: say what is done, install what is missing, build once. Sourced, not run.
+# shellcheck shell=bash
+
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$ROOT"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$ROOT/target}"
+export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
+# The two executables, after `build`.
+KREPLAY="$CARGO_TARGET_DIR/debug/kreplay"
+MACHINE="$CARGO_TARGET_DIR/debug/kreplay-machine"
+# Python packages that read our files from outside, pinned in scripts/requirements.txt.
+VENV="$CARGO_TARGET_DIR/venv"
+
+say() { printf '== %s\n' "$*"; }
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 2
+}
+
+# Runs a command as root: as is when we are root, through sudo otherwise.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else
+        die "this needs root (or sudo): $*"
+    fi
+}
+
+# Installs system packages. Arguments: what for, then "apt dnf pacman" names of one package each,
+# joined by commas.
+install_packages() {
+    local why=$1 column names=() manager
+    shift
+    if command -v apt-get >/dev/null; then manager=apt-get column=1
+    elif command -v dnf >/dev/null; then manager=dnf column=2
+    elif command -v pacman >/dev/null; then manager=pacman column=3
+    else die "$why is missing, and there is none of apt-get, dnf, pacman to install it with"; fi
+    for row in "$@"; do names+=("$(cut -d, -f$column <<<"$row")"); done
+    say "$why is missing: installing ${names[*]} with $manager"
+    case $manager in
+    apt-get)
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "${names[@]}" >/dev/null 2>&1 || {
+            as_root apt-get update -qq
+            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "${names[@]}" >/dev/null
+        }
+        ;;
+    dnf) as_root dnf install -q -y "${names[@]}" ;;
+    pacman) as_root pacman -Sy --noconfirm --needed "${names[@]}" ;;
+    esac
+}
+
+has_libclang() {
+    [ -n "${LIBCLANG_PATH:-}" ] && return
+    ldconfig -p 2>/dev/null | grep -q 'libclang[-.0-9]*\.so' && return
+    compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
+        compgen -G '/usr/lib64/libclang*.so*' >/dev/null || compgen -G '/usr/lib/libclang*.so*' >/dev/null
+}
+
+# What building needs: a C compiler and make, cmake, libclang with its headers (bindgen), and Rust.
+need_build_tools() {
+    command -v cc >/dev/null && command -v c++ >/dev/null && command -v make >/dev/null ||
+        install_packages "a C compiler" build-essential,gcc-c++,base-devel make,make,make
+    command -v cmake >/dev/null || install_packages cmake cmake,cmake,cmake
+    has_libclang || install_packages libclang libclang-dev,clang-devel,clang clang,clang,clang
+    if ! command -v cargo >/dev/null; then
+        [ -x "$HOME/.cargo/bin/cargo" ] && export PATH="$HOME/.cargo/bin:$PATH" ||
+            die "cargo is missing; install Rust first: https://rustup.rs"
+    fi
+}
+
+# The Python that the tests and the notebook use, in a virtual environment of its own.
+need_python() {
+    command -v python3 >/dev/null || install_packages Python python3,python3,python
+    local stamp="$VENV/.requirements"
+    cmp -s scripts/requirements.txt "$stamp" 2>/dev/null && return
+    say "preparing Python packages in $VENV: $(grep -v '^#' scripts/requirements.txt | tr '\n' ' ')"
+    python3 -m venv "$VENV" 2>/dev/null || {
+        install_packages "Python's venv" python3-venv,python3,python
+        python3 -m venv "$VENV"
+    }
+    "$VENV/bin/pip" install --quiet --disable-pip-version-check -r scripts/requirements.txt
+    cp scripts/requirements.txt "$stamp"
+}
+
+need_cargo_deny() {
+    cargo deny --version >/dev/null 2>&1 && return
+    say "cargo-deny is missing: installing it with cargo install (a few minutes, once)"
+    # A target folder of its own that is kept: a broken-off installation goes on where it was.
+    CARGO_TARGET_DIR="$CARGO_TARGET_DIR/cargo-deny" cargo install --quiet --locked cargo-deny --version '^0.20'
+}
+
+# Builds both executables. The whole workspace is always selected, here and in the tests, so that
+# cargo resolves the same features and nothing (least of all polars) is built twice.
+build() {
+    say "building (the first time takes some minutes: polars and Unicorn)"
+    cargo build --quiet --locked --workspace
+}
