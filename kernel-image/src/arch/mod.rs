@@ -1,0 +1,2 @@
+//! Architectures: x86 only.
+pub mod x86;

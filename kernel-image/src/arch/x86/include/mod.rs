@@ -1,0 +1,2 @@
+//! arch/x86/include: the architecture's primitives.
+pub mod asm;

@@ -1,0 +1,38 @@
+//! Error numbers, returned negated as Linux does.
+//!
+//! Linux: include/uapi/asm-generic/errno-base.h and errno.h, v6.8. **Kept** the numbers in use.
+
+/// Operation not permitted.
+pub const EPERM: i32 = 1;
+/// No such file or directory: for the stopper, "the work did not run".
+pub const ENOENT: i32 = 2;
+/// No such process.
+pub const ESRCH: i32 = 3;
+/// Interrupted.
+pub const EINTR: i32 = 4;
+/// No such device or address: the CPU is offline.
+pub const ENXIO: i32 = 6;
+/// Try again.
+pub const EAGAIN: i32 = 11;
+/// Out of memory.
+pub const ENOMEM: i32 = 12;
+/// Busy.
+pub const EBUSY: i32 = 16;
+/// No such device.
+pub const ENODEV: i32 = 19;
+/// Invalid argument.
+pub const EINVAL: i32 = 22;
+/// Function not implemented.
+pub const ENOSYS: i32 = 38;
+/// Timer expired.
+pub const ETIME: i32 = 62;
+/// Value too large.
+pub const EOVERFLOW: i32 = 75;
+/// Operation not supported.
+pub const EOPNOTSUPP: i32 = 95;
+/// Timed out.
+pub const ETIMEDOUT: i32 = 110;
+/// Operation cancelled.
+pub const ECANCELED: i32 = 125;
+/// Restart the system call.
+pub const ERESTARTSYS: i32 = 512;

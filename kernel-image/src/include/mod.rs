@@ -1,0 +1,3 @@
+//! Linux's headers: types and contracts.
+pub mod linux;
+pub mod trace;

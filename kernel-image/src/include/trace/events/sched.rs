@@ -1,0 +1,49 @@
+//! The scheduler's tracepoints. Linux: `include/trace/events/sched.h` (v6.8).
+//!
+//! Kept: the seven events the tracer records by default, with Linux's arguments and places. Left out:
+//! statistics, PI and NUMA events. Differs: a tracepoint is one `nop` (see `linux/tracepoint.rs`).
+
+use crate::include::linux::sched::TaskRef;
+use crate::tracepoint;
+
+/// Under the runqueue's lock, just before the registers switch.
+#[inline(always)]
+pub fn trace_sched_switch(preempt: bool, prev: TaskRef, next: TaskRef, prev_state: u32) {
+    tracepoint!("sched:sched_switch", preempt, prev, next, prev_state);
+}
+
+/// In the waker's context, once the state matched.
+#[inline(always)]
+pub fn trace_sched_waking(p: TaskRef) {
+    tracepoint!("sched:sched_waking", p);
+}
+
+/// The task's state has just become running.
+#[inline(always)]
+pub fn trace_sched_wakeup(p: TaskRef) {
+    tracepoint!("sched:sched_wakeup", p);
+}
+
+/// A new task has been activated for the first time.
+#[inline(always)]
+pub fn trace_sched_wakeup_new(p: TaskRef) {
+    tracepoint!("sched:sched_wakeup_new", p);
+}
+
+/// The task is about to change CPU; it still belongs to the old one.
+#[inline(always)]
+pub fn trace_sched_migrate_task(p: TaskRef, new_cpu: u32) {
+    tracepoint!("sched:sched_migrate_task", p, new_cpu);
+}
+
+/// A task has been copied.
+#[inline(always)]
+pub fn trace_sched_process_fork(parent: TaskRef, child: TaskRef) {
+    tracepoint!("sched:sched_process_fork", parent, child);
+}
+
+/// A task ends.
+#[inline(always)]
+pub fn trace_sched_process_exit(p: TaskRef) {
+    tracepoint!("sched:sched_process_exit", p);
+}

@@ -1,0 +1,3 @@
+//! lib: data structures and string helpers without kernel state.
+pub mod rbtree;
+pub mod string;
