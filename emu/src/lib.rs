@@ -1,1 +1,34 @@
-//! emu.
+//! The machine: an x86_64 PC of 1 to 16 CPUs, emulated by one Unicorn instance, in virtual time.
+//!
+//! ```text
+//!   ELF image ──loader──▶ RAM ◀──────────── observers read (CpuView)
+//!                          │
+//!   Machine::run ─▶ windows ─▶ vCPU slices ─▶ unicorn (the only unsafe code)
+//!                     │             │
+//!                interleaver   local APICs, UART, CMOS, power-off
+//! ```
+//!
+//! **The promise.** Image + [`MachineConfig`] decide the run: every instruction, its order and its
+//! virtual time. Nothing reads the host's clock, address layout or randomness, and an [`Observer`]
+//! cannot change anything.
+//!
+//! **Times.** A vCPU's clock counts [`Cycles`]: one for each retired instruction ([`Insns`]), and
+//! the jumps it makes while halted. Windows of `quantum` cycles keep the clocks together.
+//! **Addresses.** [`PhysAddr`] is what page tables and devices mean, [`VirtAddr`] what
+//! instructions mean.
+
+mod config;
+mod error;
+mod observe;
+mod paging;
+mod unicorn;
+mod units;
+
+mod machine;
+
+pub use config::{MAX_COMMAND_LINE, MAX_VCPUS, MachineConfig, PolicyKind};
+pub use error::{Error, ErrorKind, Place};
+pub use machine::{Machine, MachineSummary, Outcome};
+pub use observe::{CpuView, Exception, Observer, Reg, Site};
+pub use paging::Fault;
+pub use units::{Cycles, Insns, PhysAddr, Stamp, VcpuId, VirtAddr};

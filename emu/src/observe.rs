@@ -1,0 +1,143 @@
+//! Watching the guest without touching it.
+//!
+//! An [`Observer`] is told when a watched address is about to execute, when a console byte is
+//! written, and between windows. It gets a [`CpuView`]: reads only, so that no observer can change
+//! what the guest does or when. Adding or removing a watched address takes effect at once and
+//! moves no virtual time either.
+
+use std::ops::ControlFlow;
+
+use crate::paging::Fault;
+use crate::units::{Cycles, Stamp, VirtAddr};
+use crate::unicorn::Cpu;
+
+/// How an address is watched.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Site {
+    /// The address starts a block whenever control arrives there by a jump, call or return:
+    /// function entries and return addresses. Free to watch.
+    Block,
+    /// Any instruction, in the middle of a block too: tracepoint sites.
+    Instruction,
+}
+
+/// A register an observer can read.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reg {
+    Rax,
+    Rcx,
+    Rdx,
+    Rbx,
+    Rsp,
+    Rbp,
+    Rsi,
+    Rdi,
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R14,
+    R15,
+    /// The address of the next instruction, without a segment base.
+    Rip,
+    /// The flags, with the arithmetic ones computed.
+    Rflags,
+    Cr0,
+    Cr2,
+    Cr3,
+    Cr4,
+    FsBase,
+    GsBase,
+    KernelGsBase,
+    Cs,
+    Ss,
+    Efer,
+}
+
+/// What is told about a run while it goes on.
+pub trait Observer {
+    /// A watched address is about to execute; nothing of it has happened yet.
+    fn hit(&mut self, cpu: &mut CpuView<'_>, at: VirtAddr, site: Site);
+
+    /// A byte went to the serial console.
+    fn console(&mut self, at: Stamp, byte: u8) {
+        let _ = (at, byte);
+    }
+
+    /// The guest took an exception: vector, error code (if the vector has one), and CR2.
+    fn exception(&mut self, at: Stamp, exception: Exception) {
+        let _ = (at, exception);
+    }
+
+    /// Called between windows, often enough for a progress line. `Break` ends the run.
+    fn slice(&mut self, now: Cycles) -> ControlFlow<()> {
+        let _ = now;
+        ControlFlow::Continue(())
+    }
+}
+
+/// An exception or interrupt that was delivered to the guest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Exception {
+    /// The vector.
+    pub vector: u8,
+    /// The instruction pointer pushed on the frame.
+    pub rip: VirtAddr,
+    /// The error code pushed, for the vectors that have one.
+    pub error_code: Option<u32>,
+    /// CR2 as the handler will see it; of meaning for vector 14 only.
+    pub cr2: VirtAddr,
+    /// Whether a device sent it.
+    pub external: bool,
+}
+
+/// What an observer asked for during one call.
+#[derive(Default)]
+pub(crate) struct Requests {
+    /// Addresses to add (`true`) or remove.
+    pub(crate) changes: Vec<(VirtAddr, Site, bool)>,
+    /// A task switch was seen.
+    pub(crate) progress: bool,
+}
+
+/// The vCPU that is about to execute a watched instruction. Reads only.
+pub struct CpuView<'a> {
+    pub(crate) cpu: &'a Cpu,
+    pub(crate) stamp: Stamp,
+    pub(crate) requests: &'a mut Requests,
+}
+
+impl CpuView<'_> {
+    /// Which vCPU, its clock and its retired instructions, before this instruction.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// A register.
+    pub fn reg(&self, reg: Reg) -> u64 {
+        self.cpu.reg(reg)
+    }
+
+    /// Copies guest memory at a virtual address, as this vCPU's page tables map it.
+    pub fn read_virt(&self, at: VirtAddr, into: &mut [u8]) -> Result<(), Fault> {
+        self.cpu.read_virt(at, into)
+    }
+
+    /// Watches an address, beginning with the instruction after this one.
+    pub fn watch(&mut self, at: VirtAddr, site: Site) {
+        self.requests.changes.push((at, site, true));
+    }
+
+    /// Stops watching an address.
+    pub fn unwatch(&mut self, at: VirtAddr, site: Site) {
+        self.requests.changes.push((at, site, false));
+    }
+
+    /// Tells the hang detector that the guest got somewhere: a task switch.
+    pub fn note_progress(&mut self) {
+        self.requests.progress = true;
+    }
+}

@@ -1,0 +1,105 @@
+//! Guest memory: host pages that Unicorn executes on directly and the host reads directly.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+
+use crate::paging::Phys;
+use crate::units::PhysAddr;
+
+/// Page size of guest and host.
+pub(crate) const PAGE: usize = 4096;
+
+/// Owns guest memory, mapped at physical address 0.
+pub(crate) struct Ram {
+    view: RamView,
+    layout: Layout,
+}
+
+/// A copyable window on the same bytes, for the parts that run inside the engine's callbacks.
+///
+/// Invariant: `base..base + len` stays allocated for as long as any view is used; [`super::Engine`]
+/// owns the [`Ram`] and every view lives inside it or is borrowed from it.
+#[derive(Clone, Copy)]
+pub(crate) struct RamView {
+    base: *mut u8,
+    len: u64,
+}
+
+impl Ram {
+    /// `len` zero bytes; `len` is a multiple of the page size and not 0.
+    pub(crate) fn new(len: u64) -> Self {
+        let layout = Layout::from_size_align(len as usize, PAGE).expect("validated size");
+        // SAFETY: the layout's size is not zero (`MachineConfig::validate` asks for 64 MiB).
+        let base = unsafe { alloc_zeroed(layout) };
+        if base.is_null() {
+            handle_alloc_error(layout);
+        }
+        Self { view: RamView { base, len }, layout }
+    }
+
+    pub(crate) fn view(&self) -> RamView {
+        self.view
+    }
+}
+
+impl Drop for Ram {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout, and freed once.
+        unsafe { dealloc(self.view.base, self.layout) }
+    }
+}
+
+impl RamView {
+    /// Bytes of guest memory.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub(crate) fn base(&self) -> *mut u8 {
+        self.base
+    }
+
+    fn offset(&self, at: PhysAddr, size: usize) -> Option<*mut u8> {
+        let end = at.0.checked_add(size as u64)?;
+        if end > self.len {
+            return None;
+        }
+        // SAFETY: `at + size` lies inside the allocation (checked above).
+        Some(unsafe { self.base.add(at.0 as usize) })
+    }
+
+    /// Copies out of guest memory; `None` if any byte is not RAM.
+    pub(crate) fn read(&self, at: PhysAddr, into: &mut [u8]) -> Option<()> {
+        let from = self.offset(at, into.len())?;
+        // SAFETY: `from` has `into.len()` bytes (offset's check); the guest runs on this thread
+        // only, so nobody writes meanwhile; host buffers never overlap guest memory.
+        unsafe { from.copy_to_nonoverlapping(into.as_mut_ptr(), into.len()) };
+        Some(())
+    }
+
+    /// Copies into guest memory; `None`, and nothing written, if any byte is not RAM.
+    pub(crate) fn write(&self, at: PhysAddr, from: &[u8]) -> Option<()> {
+        let to = self.offset(at, from.len())?;
+        // SAFETY: as in `read`, with the roles exchanged.
+        unsafe { to.copy_from_nonoverlapping(from.as_ptr(), from.len()) };
+        Some(())
+    }
+
+    /// Hands the whole memory to `f`, for hashing.
+    pub(crate) fn with_bytes<T>(&self, f: impl FnOnce(&[u8]) -> T) -> T {
+        // SAFETY: the allocation has `len` initialised bytes (zeroed at first), and neither guest
+        // nor host writes while `f` runs, since everything is on this thread.
+        f(unsafe { std::slice::from_raw_parts(self.base, self.len as usize) })
+    }
+}
+
+impl Phys for RamView {
+    fn load64(&self, at: PhysAddr) -> Option<u64> {
+        let mut bytes = [0; 8];
+        self.read(at, &mut bytes)?;
+        Some(u64::from_le_bytes(bytes))
+    }
+
+    fn store64(&self, at: PhysAddr, value: u64) -> Option<()> {
+        self.write(at, &value.to_le_bytes())
+    }
+}
