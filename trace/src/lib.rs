@@ -20,5 +20,6 @@
 
 pub mod event;
 pub mod events;
+pub mod image;
 pub mod krec;
 pub mod time_arg;

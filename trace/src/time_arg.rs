@@ -22,19 +22,29 @@ pub enum TimeArg {
 
 /// Why a text names no instant.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("`{text}` is no time: {reason}; write 12.5ms, 3s, 800us, 1500ns, @18342 (event number), boot or end")]
+#[error(
+    "`{text}` is no time: {reason}; write 12.5ms, 3s, 800us, 1500ns, @18342 (event number), boot or end"
+)]
 pub struct TimeArgError {
     text: String,
     reason: &'static str,
 }
 
-const UNITS: [(&str, u64); 4] = [("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
+const UNITS: [(&str, u64); 4] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+];
 
 impl FromStr for TimeArg {
     type Err = TimeArgError;
 
     fn from_str(text: &str) -> Result<TimeArg, TimeArgError> {
-        parse(text).map_err(|reason| TimeArgError { text: text.to_owned(), reason })
+        parse(text).map_err(|reason| TimeArgError {
+            text: text.to_owned(),
+            reason,
+        })
     }
 }
 
@@ -63,12 +73,20 @@ fn parse(text: &str) -> Result<TimeArg, &'static str> {
         _ => {}
     }
     if let Some(number) = text.strip_prefix('@') {
-        return number.parse().map(TimeArg::Event).map_err(|_| "no event number follows the @");
+        return number
+            .parse()
+            .map(TimeArg::Event)
+            .map_err(|_| "no event number follows the @");
     }
-    let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).ok_or("the unit is missing")?;
+    let unit_at = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .ok_or("the unit is missing")?;
     let (number, unit) = text.split_at(unit_at);
-    let scale =
-        UNITS.iter().find(|(name, _)| *name == unit).ok_or("the unit is not ns, us, ms or s")?.1;
+    let scale = UNITS
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .ok_or("the unit is not ns, us, ms or s")?
+        .1;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     if !digits(whole) || !digits(fraction) {
@@ -77,7 +95,9 @@ fn parse(text: &str) -> Result<TimeArg, &'static str> {
     let too_large = "it is over 584 years";
     let whole: u64 = whole.parse().map_err(|_| too_large)?;
     let whole = whole.checked_mul(scale).ok_or(too_large)?;
-    let ns = whole.checked_add(fraction_ns(fraction, scale)?).ok_or(too_large)?;
+    let ns = whole
+        .checked_add(fraction_ns(fraction, scale)?)
+        .ok_or(too_large)?;
     Ok(TimeArg::Nanoseconds(ns))
 }
 
@@ -115,8 +135,22 @@ mod tests {
     #[test]
     fn what_is_no_time_is_refused_with_a_reason() {
         let wrong = [
-            "", "3", "3m", "ms", ".5ms", "1.ms", "-1s", "@", "@x", "1.5ns", "0.0000000001s",
-            "99999999999999s", "3 s", "+3s", "1e3s", "@-1",
+            "",
+            "3",
+            "3m",
+            "ms",
+            ".5ms",
+            "1.ms",
+            "-1s",
+            "@",
+            "@x",
+            "1.5ns",
+            "0.0000000001s",
+            "99999999999999s",
+            "3 s",
+            "+3s",
+            "1e3s",
+            "@-1",
         ];
         for text in wrong {
             let error = text.parse::<TimeArg>().expect_err(text).to_string();

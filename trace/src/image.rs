@@ -1,0 +1,290 @@
+//! The guest kernel's ELF file with its DWARF: names, lines, types, functions and tracepoint sites.
+//!
+//! Everything is read once, into tables of our own, so that a look-up during a run is a binary search.
+//! It knows the file and not the guest's memory: see [`crate::value`] for that.
+
+mod dwarf;
+mod functions;
+mod lines;
+mod paths;
+mod symbols;
+mod types;
+
+use std::path::{Path, PathBuf};
+
+use object::{Object, ObjectSection, ObjectSegment};
+use sha2::{Digest, Sha256};
+
+pub use functions::{Argument, Function, InlinedCall, Location};
+pub use lines::SourceLine;
+pub use symbols::ElfSymbol;
+pub use types::{Field, Shape, TypeError, Types};
+
+use crate::event::Addr;
+use crate::krec::{Inlined, Symbol};
+
+/// What keeps an image from being used.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is no ELF file.
+    #[error(
+        "{name} is not an ELF file ({reason}): give the uncompressed kernel (vmlinux), not bzImage or vmlinuz"
+    )]
+    NotElf {
+        /// The file.
+        name: String,
+        /// What the ELF reader said.
+        reason: String,
+    },
+    /// The file is for another machine.
+    #[error("{name} is not for x86_64: only x86_64 kernels run here")]
+    WrongMachine {
+        /// The file.
+        name: String,
+    },
+    /// There is no DWARF in it.
+    #[error(
+        "{name} has no DWARF debug information (no .debug_info): build it with debug information (`kreplay image build` does) and do not strip it"
+    )]
+    NoDwarf {
+        /// The file.
+        name: String,
+    },
+    /// There is DWARF, but it cannot be understood.
+    #[error("{name} has DWARF that cannot be read: {reason}")]
+    BadDwarf {
+        /// The file.
+        name: String,
+        /// What the DWARF reader said.
+        reason: String,
+    },
+}
+
+/// A static tracepoint of the image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TracepointSite {
+    /// Address of its `nop`.
+    pub addr: Addr,
+    /// `system:name`; several sites have one name when the code around was inlined.
+    pub name: String,
+}
+
+/// An opened kernel image.
+#[derive(Debug)]
+pub struct Image {
+    name: String,
+    build_id: Option<String>,
+    sha256: [u8; 32],
+    size: u64,
+    segments: Vec<(u64, Vec<u8>)>,
+    symbols: symbols::Symbols,
+    lines: lines::Lines,
+    functions: functions::Functions,
+    types: Types,
+    tracepoints: Vec<TracepointSite>,
+}
+
+impl Image {
+    /// Reads the file at `path`.
+    pub fn open(path: &Path) -> Result<Image, ImageError> {
+        let bytes = std::fs::read(path).map_err(|source| ImageError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Image::parse(&path.display().to_string(), &bytes)
+    }
+
+    /// Reads the ELF file in `bytes`; `name` is what errors call it.
+    pub fn parse(name: &str, bytes: &[u8]) -> Result<Image, ImageError> {
+        let name = name.to_owned();
+        let elf = match object::File::parse(bytes) {
+            Ok(elf) if elf.format() == object::BinaryFormat::Elf => elf,
+            Ok(_) => {
+                let reason = "another kind of object file".to_owned();
+                return Err(ImageError::NotElf { name, reason });
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                return Err(ImageError::NotElf { name, reason });
+            }
+        };
+        if elf.architecture() != object::Architecture::X86_64 {
+            return Err(ImageError::WrongMachine { name });
+        }
+        if elf.section_by_name(".debug_info").is_none() {
+            return Err(ImageError::NoDwarf { name });
+        }
+        let symbols = symbols::Symbols::read(&elf);
+        let tables = dwarf::read(&elf).map_err(|reason| ImageError::BadDwarf {
+            name: name.clone(),
+            reason,
+        })?;
+        Ok(Image {
+            build_id: elf.build_id().ok().flatten().map(crate::krec::hex),
+            sha256: Sha256::digest(bytes).into(),
+            size: bytes.len() as u64,
+            segments: elf
+                .segments()
+                .filter_map(|segment| Some((segment.address(), segment.data().ok()?.to_vec())))
+                .collect(),
+            tracepoints: tracepoints(&elf),
+            name,
+            symbols,
+            lines: tables.lines,
+            functions: tables.functions,
+            types: tables.types,
+        })
+    }
+
+    /// What errors call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// GNU build-id in hexadecimal.
+    pub fn build_id(&self) -> Option<&str> {
+        self.build_id.as_deref()
+    }
+
+    /// SHA-256 of the file.
+    pub fn sha256(&self) -> [u8; 32] {
+        self.sha256
+    }
+
+    /// Size of the file in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Layouts of the structures.
+    pub fn types(&self) -> &Types {
+        &self.types
+    }
+
+    /// The static tracepoints, in the order of their addresses.
+    pub fn tracepoints(&self) -> &[TracepointSite] {
+        &self.tracepoints
+    }
+
+    /// Address of the symbol or function called `name`.
+    pub fn address_of(&self, name: &str) -> Option<Addr> {
+        self.symbols
+            .by_name(name)
+            .map(|symbol| symbol.addr)
+            .or_else(|| self.functions.named(name).next().map(|f| f.low))
+            .map(Addr)
+    }
+
+    /// The ELF symbol that covers `addr`.
+    pub fn elf_symbol(&self, addr: Addr) -> Option<&ElfSymbol> {
+        self.symbols.covering(addr.0)
+    }
+
+    /// Every symbol that is code, in the order of addresses.
+    pub fn code_symbols(&self) -> impl Iterator<Item = &ElfSymbol> {
+        self.symbols.code()
+    }
+
+    /// The function whose code `addr` is in.
+    pub fn function_at(&self, addr: Addr) -> Option<&Function> {
+        self.functions.covering(addr.0)
+    }
+
+    /// Functions called `name`, in the order of addresses.
+    pub fn functions_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Function> {
+        self.functions.named(name)
+    }
+
+    /// Every address where a call of `name` begins, out of line or inlined, in order.
+    pub fn entries_of(&self, name: &str) -> Vec<Addr> {
+        let mut entries: Vec<Addr> = self.functions.entries_of(name).map(Addr).collect();
+        entries.extend(self.symbols.by_name(name).map(|symbol| Addr(symbol.addr)));
+        entries.sort_unstable();
+        entries.dedup();
+        entries
+    }
+
+    /// File and line of the code at `addr`.
+    pub fn line(&self, addr: Addr) -> Option<SourceLine<'_>> {
+        self.lines.find(addr.0)
+    }
+
+    /// The functions inlined at `addr`, innermost first.
+    pub fn inlined_at(&self, addr: Addr) -> impl Iterator<Item = &InlinedCall> {
+        self.functions.inlined_at(addr.0)
+    }
+
+    /// What is at `addr`, for a recording. For a return address (`is_return`), line and inlined
+    /// functions are those of the call before it.
+    pub fn symbol(&self, addr: Addr, is_return: bool) -> Option<Symbol> {
+        let at = Addr(addr.0.wrapping_sub(u64::from(is_return)));
+        let symbol = self.symbols.covering(at.0)?;
+        let line = self.lines.find(at.0);
+        let inlined = self
+            .functions
+            .inlined_at(at.0)
+            .map(|call| Inlined {
+                name: call.name.clone(),
+                call_file: call.call_file.as_deref().map(str::to_owned),
+                call_line: call.call_line,
+            })
+            .collect();
+        Some(Symbol {
+            name: symbol.name.clone(),
+            offset: addr.0.wrapping_sub(symbol.addr),
+            file: line.map(|line| line.file.to_owned()),
+            line: line.map(|line| line.line),
+            inlined,
+        })
+    }
+
+    /// Reads the image's own bytes at a linked address: code and read-only data never change in a
+    /// guest that does not patch itself.
+    pub fn bytes_at(&self, addr: Addr, len: usize) -> Option<&[u8]> {
+        self.segments.iter().find_map(|(start, data)| {
+            let from = usize::try_from(addr.0.checked_sub(*start)?).ok()?;
+            data.get(from..from.checked_add(len)?)
+        })
+    }
+}
+
+/// The sites in section `.tracepoints`: pairs of addresses, of the `nop` and of its name.
+fn tracepoints(elf: &object::File) -> Vec<TracepointSite> {
+    let table = elf
+        .section_by_name(".tracepoints")
+        .and_then(|section| section.data().ok())
+        .unwrap_or(&[]);
+    let mut sites: Vec<TracepointSite> = table
+        .as_chunks::<16>()
+        .0
+        .iter()
+        .filter_map(|entry| {
+            let (site, name) = entry.split_at(8);
+            let word = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_le_bytes);
+            Some(TracepointSite {
+                addr: Addr(word(site)?),
+                name: string_at(elf, word(name)?)?,
+            })
+        })
+        .collect();
+    sites.sort_by(|a, b| (a.addr, &a.name).cmp(&(b.addr, &b.name)));
+    sites
+}
+
+fn string_at(elf: &object::File, addr: u64) -> Option<String> {
+    let section = elf
+        .sections()
+        .find(|section| (section.address()..section.address() + section.size()).contains(&addr))?;
+    let data = section.data().ok()?;
+    let rest = data.get(usize::try_from(addr - section.address()).ok()?..)?;
+    let end = rest.iter().position(|byte| *byte == 0)?;
+    String::from_utf8(rest[..end].to_vec()).ok()
+}

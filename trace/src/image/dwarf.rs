@@ -1,0 +1,659 @@
+//! One walk over the DWARF that fills the tables of lines, functions and types.
+//!
+//! Entries refer to each other by offset and may come in any order, so references are kept as offsets
+//! during the walk and looked up after it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use gimli::{AttributeValue, DebuggingInformationEntry, EndianSlice, LittleEndian, UnitRef};
+use object::{Object, ObjectSection};
+
+use super::functions::{Argument, Function, Functions, InlinedCall, Location};
+use super::lines::{Lines, Row};
+use super::paths;
+use super::symbols;
+use super::types::{Kind, Member, Type, TypeId, Types};
+
+type Slice<'a> = EndianSlice<'a, LittleEndian>;
+type Die<'a> = DebuggingInformationEntry<Slice<'a>>;
+
+/// What the walk yields.
+pub struct Tables {
+    pub lines: Lines,
+    pub functions: Functions,
+    pub types: Types,
+}
+
+/// Reads the DWARF of `elf`, or says what is wrong with it.
+pub fn read(elf: &object::File) -> Result<Tables, String> {
+    let mut sections = HashMap::new();
+    for section in elf.sections() {
+        if let Ok(name) = section.name()
+            && name.starts_with(".debug_")
+        {
+            let data = section
+                .uncompressed_data()
+                .map_err(|error| format!("section {name}: {error}"))?;
+            sections.insert(name.to_owned(), data);
+        }
+    }
+    let load = |id: gimli::SectionId| -> Result<Slice, gimli::Error> {
+        let data = sections.get(id.name()).map_or(&[][..], |data| data);
+        Ok(EndianSlice::new(data, LittleEndian))
+    };
+    let dwarf = gimli::Dwarf::load(load).map_err(|error| error.to_string())?;
+    let mut walk = Walk::default();
+    let mut units = dwarf.units();
+    let text = |error: gimli::Error| error.to_string();
+    while let Some(header) = units.next().map_err(text)? {
+        let unit = dwarf.unit(header).map_err(text)?;
+        walk.unit(unit.unit_ref(&dwarf)).map_err(text)?;
+    }
+    Ok(walk.finish())
+}
+
+/// A function that is named elsewhere: its declaration or its abstract instance.
+#[derive(Default, Clone)]
+struct Declaration {
+    name: Option<String>,
+    linkage: Option<String>,
+    file: Option<Arc<str>>,
+    line: Option<u32>,
+    origin: Option<usize>,
+    parameter_names: Vec<String>,
+}
+
+/// A function with code, its names still to be looked up.
+struct RawFunction {
+    die: usize,
+    low: u64,
+    high: u64,
+    arguments: Vec<(Option<String>, Option<usize>, Option<Location>)>,
+    inlined: Vec<RawInlined>,
+}
+
+struct RawInlined {
+    origin: Option<usize>,
+    call_file: Option<Arc<str>>,
+    call_line: Option<u32>,
+    entry: u64,
+    ranges: Vec<(u64, u64)>,
+}
+
+/// What an open entry of the tree is, for its children.
+#[derive(Clone, Copy)]
+enum Scope {
+    Other,
+    /// A structure; inside a variant, members are variants.
+    Type(TypeId),
+    Variant(TypeId),
+    Function {
+        die: usize,
+        concrete: bool,
+    },
+    /// Inlined calls and lexical blocks: inside a function, but their parameters are not its own.
+    Inside,
+}
+
+#[derive(Default)]
+struct Walk {
+    rows: Vec<Row>,
+    files: Vec<Box<str>>,
+    file_numbers: HashMap<String, u32>,
+    shared: HashMap<String, Arc<str>>,
+    types: Vec<Type>,
+    type_numbers: HashMap<usize, TypeId>,
+    /// References from a type to another by offset, resolved at the end.
+    declarations: HashMap<usize, Declaration>,
+    parameters: HashMap<usize, String>,
+    functions: Vec<RawFunction>,
+}
+
+impl Walk {
+    fn unit(&mut self, unit: UnitRef<Slice>) -> gimli::Result<()> {
+        let base = match unit.header.debug_info_offset() {
+            Some(offset) => offset.0,
+            None => return Ok(()),
+        };
+        let unit_files = self.lines(unit)?;
+        let mut scopes: Vec<(isize, Scope)> = Vec::new();
+        let mut owners: Vec<(isize, String)> = Vec::new();
+        let mut entries = unit.entries();
+        while let Some(die) = entries.next_dfs()? {
+            let depth = die.depth();
+            while scopes.last().is_some_and(|(open, _)| *open >= depth) {
+                scopes.pop();
+            }
+            while owners.last().is_some_and(|(open, _)| *open >= depth) {
+                owners.pop();
+            }
+            let parent = scopes.last().map_or(Scope::Other, |(_, scope)| *scope);
+            let context = Context {
+                unit,
+                base,
+                files: &unit_files,
+                owner: owners.last().map(|(_, name)| name.as_str()),
+            };
+            let scope = self.die(&context, die, parent)?;
+            if matches!(
+                die.tag(),
+                gimli::DW_TAG_structure_type | gimli::DW_TAG_union_type
+            ) && let Some(name) = context.name(die)?
+            {
+                owners.push((depth, name));
+            } else if die.tag() == gimli::DW_TAG_namespace {
+                owners.push((depth, String::new()));
+            }
+            scopes.push((depth, scope));
+        }
+        Ok(())
+    }
+
+    /// Reads the line program; gives the unit's files by index.
+    fn lines(&mut self, unit: UnitRef<Slice>) -> gimli::Result<Vec<Option<Arc<str>>>> {
+        let Some(program) = unit.line_program.clone() else {
+            return Ok(Vec::new());
+        };
+        let directory = match unit.comp_dir {
+            Some(dir) => dir.to_string_lossy().into_owned(),
+            None => String::new(),
+        };
+        let header = program.header().clone();
+        let mut names: Vec<Option<String>> = Vec::new();
+        // Files are numbered from 1 up to DWARF 4 and from 0 from 5 on.
+        let count = header.file_names().len() as u64;
+        for index in 0..=count {
+            let name = match header.file(index) {
+                None => None,
+                Some(file) => {
+                    let path = unit
+                        .attr_string(file.path_name())?
+                        .to_string_lossy()
+                        .into_owned();
+                    let inside = match file.directory(&header) {
+                        Some(dir) => unit.attr_string(dir)?.to_string_lossy().into_owned(),
+                        None => String::new(),
+                    };
+                    let whole = paths::join(&directory, &paths::join(&inside, &path));
+                    Some(paths::shown(&whole).to_owned())
+                }
+            };
+            names.push(name);
+        }
+        let numbers: Vec<u32> = names
+            .iter()
+            .map(|name| name.as_ref().map_or(0, |name| self.file_number(name)))
+            .collect();
+        let mut rows = program.rows();
+        let mut sequence: Vec<Row> = Vec::new();
+        while let Some((_, row)) = rows.next_row()? {
+            let index = row.file_index() as usize;
+            sequence.push(Row {
+                addr: row.address(),
+                end: row.end_sequence(),
+                file: numbers.get(index).copied().unwrap_or(0),
+                line: row.line().map_or(0, |line| line.get() as u32),
+            });
+            if row.end_sequence() {
+                // Code that the linker dropped keeps its line program, at address 0.
+                if sequence.first().is_some_and(|first| first.addr != 0) {
+                    self.rows.append(&mut sequence);
+                }
+                sequence.clear();
+            }
+        }
+        Ok(names
+            .into_iter()
+            .map(|name| name.map(|name| self.share(name)))
+            .collect())
+    }
+
+    fn file_number(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.file_numbers.get(name) {
+            return *number;
+        }
+        let number = self.files.len() as u32;
+        self.files.push(name.into());
+        self.file_numbers.insert(name.to_owned(), number);
+        number
+    }
+
+    fn share(&mut self, name: String) -> Arc<str> {
+        self.shared
+            .entry(name)
+            .or_insert_with_key(|name| name.as_str().into())
+            .clone()
+    }
+
+    /// The number of the type at a section offset, reserved if it has not been read yet.
+    fn type_at(&mut self, offset: usize) -> TypeId {
+        let next = self.types.len();
+        let id = *self.type_numbers.entry(offset).or_insert(next);
+        if id == next {
+            self.types.push(Type::default());
+        }
+        id
+    }
+
+    fn die<'d>(
+        &mut self,
+        cx: &Context<'_, 'd>,
+        die: &Die<'d>,
+        parent: Scope,
+    ) -> gimli::Result<Scope> {
+        match die.tag() {
+            gimli::DW_TAG_base_type
+            | gimli::DW_TAG_pointer_type
+            | gimli::DW_TAG_reference_type
+            | gimli::DW_TAG_structure_type
+            | gimli::DW_TAG_union_type
+            | gimli::DW_TAG_enumeration_type
+            | gimli::DW_TAG_array_type
+            | gimli::DW_TAG_typedef
+            | gimli::DW_TAG_const_type
+            | gimli::DW_TAG_volatile_type => self.type_die(cx, die),
+            gimli::DW_TAG_variant_part => Ok(match parent {
+                Scope::Type(id) => Scope::Variant(id),
+                _ => Scope::Other,
+            }),
+            gimli::DW_TAG_variant => Ok(match parent {
+                Scope::Variant(id) => Scope::Variant(id),
+                _ => Scope::Other,
+            }),
+            gimli::DW_TAG_member => self.member(cx, die, parent),
+            gimli::DW_TAG_enumerator => {
+                if let Scope::Type(id) = parent
+                    && let Some(name) = cx.name(die)?
+                    && let Some(value) = die.attr(gimli::DW_AT_const_value)
+                    && let Some(value) = value
+                        .sdata_value()
+                        .or_else(|| value.udata_value().map(|v| v as i64))
+                    && let Kind::Enum { values, .. } = &mut self.types[id].kind
+                {
+                    values.push((name, value));
+                }
+                Ok(Scope::Other)
+            }
+            gimli::DW_TAG_subrange_type => {
+                let number = |at| die.attr(at).and_then(|attr| attr.udata_value());
+                let length = number(gimli::DW_AT_count)
+                    .or_else(|| Some(number(gimli::DW_AT_upper_bound)?.wrapping_add(1)));
+                if let Scope::Type(id) = parent
+                    && let Kind::Array { count, .. } = &mut self.types[id].kind
+                {
+                    // A second dimension multiplies.
+                    let length = length.unwrap_or(0);
+                    *count = match *count {
+                        u64::MAX => length,
+                        before => before.saturating_mul(length),
+                    };
+                }
+                Ok(Scope::Other)
+            }
+            gimli::DW_TAG_subprogram => self.subprogram(cx, die),
+            gimli::DW_TAG_inlined_subroutine => {
+                self.inlined(cx, die)?;
+                Ok(Scope::Inside)
+            }
+            gimli::DW_TAG_lexical_block => Ok(Scope::Inside),
+            gimli::DW_TAG_formal_parameter => {
+                self.parameter(cx, die, parent)?;
+                Ok(Scope::Other)
+            }
+            _ => Ok(Scope::Other),
+        }
+    }
+
+    fn type_die<'d>(&mut self, cx: &Context<'_, 'd>, die: &Die<'d>) -> gimli::Result<Scope> {
+        let id = self.type_at(cx.base + die.offset().0);
+        let target = cx.reference(die, gimli::DW_AT_type);
+        let kind = match die.tag() {
+            gimli::DW_TAG_base_type => Kind::Base {
+                signed: matches!(
+                    die.attr_value(gimli::DW_AT_encoding),
+                    Some(AttributeValue::Encoding(
+                        gimli::DW_ATE_signed | gimli::DW_ATE_signed_char
+                    ))
+                ),
+            },
+            gimli::DW_TAG_pointer_type | gimli::DW_TAG_reference_type => Kind::Pointer,
+            gimli::DW_TAG_enumeration_type => Kind::Enum {
+                values: Vec::new(),
+                base: target.map(|offset| self.type_at(offset)),
+            },
+            gimli::DW_TAG_array_type => Kind::Array {
+                element: target.map(|offset| self.type_at(offset)),
+                count: u64::MAX,
+            },
+            gimli::DW_TAG_typedef | gimli::DW_TAG_const_type | gimli::DW_TAG_volatile_type => {
+                Kind::Alias(target.map(|offset| self.type_at(offset)))
+            }
+            _ if die.has_attr(gimli::DW_AT_declaration) => Kind::Opaque,
+            _ => Kind::Struct {
+                members: Vec::new(),
+                variants: Vec::new(),
+            },
+        };
+        let size = die
+            .attr(gimli::DW_AT_byte_size)
+            .and_then(|attr| attr.udata_value());
+        self.types[id] = Type {
+            name: cx.name(die)?.unwrap_or_default(),
+            size: size.unwrap_or(if matches!(kind, Kind::Pointer) { 8 } else { 0 }),
+            kind,
+        };
+        Ok(Scope::Type(id))
+    }
+
+    fn member<'d>(
+        &mut self,
+        cx: &Context<'_, 'd>,
+        die: &Die<'d>,
+        parent: Scope,
+    ) -> gimli::Result<Scope> {
+        let (id, is_variant) = match parent {
+            Scope::Type(id) => (id, false),
+            Scope::Variant(id) if !die.has_attr(gimli::DW_AT_artificial) => (id, true),
+            _ => return Ok(Scope::Other),
+        };
+        let Some(ty) = cx.reference(die, gimli::DW_AT_type) else {
+            return Ok(Scope::Other);
+        };
+        let member = Member {
+            name: cx.name(die)?.unwrap_or_default(),
+            offset: die
+                .attr(gimli::DW_AT_data_member_location)
+                .and_then(|attr| attr.udata_value())
+                .unwrap_or(0),
+            ty: self.type_at(ty),
+        };
+        if let Kind::Struct { members, variants } = &mut self.types[id].kind {
+            match is_variant {
+                true => variants.push(member),
+                false => members.push(member),
+            }
+        }
+        Ok(Scope::Other)
+    }
+
+    fn subprogram<'d>(&mut self, cx: &Context<'_, 'd>, die: &Die<'d>) -> gimli::Result<Scope> {
+        let offset = cx.base + die.offset().0;
+        let declaration = Declaration {
+            name: cx.name(die)?.map(|name| match cx.owner {
+                Some(owner) if !owner.is_empty() => format!("{owner}::{name}"),
+                _ => name,
+            }),
+            linkage: cx.string(die, gimli::DW_AT_linkage_name)?,
+            file: cx.file(die, gimli::DW_AT_decl_file),
+            line: cx.number(die, gimli::DW_AT_decl_line),
+            origin: cx
+                .reference(die, gimli::DW_AT_abstract_origin)
+                .or_else(|| cx.reference(die, gimli::DW_AT_specification)),
+            parameter_names: Vec::new(),
+        };
+        self.declarations.insert(offset, declaration);
+        let ranges = cx.ranges(die)?;
+        let Some((low, _)) = ranges.first().copied() else {
+            return Ok(Scope::Function {
+                die: offset,
+                concrete: false,
+            });
+        };
+        self.functions.push(RawFunction {
+            die: offset,
+            low,
+            high: ranges.iter().map(|(_, high)| *high).max().unwrap_or(low),
+            arguments: Vec::new(),
+            inlined: Vec::new(),
+        });
+        Ok(Scope::Function {
+            die: offset,
+            concrete: true,
+        })
+    }
+
+    fn inlined<'d>(&mut self, cx: &Context<'_, 'd>, die: &Die<'d>) -> gimli::Result<()> {
+        let ranges = cx.ranges(die)?;
+        let Some(first) = ranges.iter().map(|(low, _)| *low).min() else {
+            return Ok(());
+        };
+        let entry = match die.attr_value(gimli::DW_AT_entry_pc) {
+            Some(value) => cx.unit.attr_address(value)?.unwrap_or(first),
+            None => first,
+        };
+        let call = RawInlined {
+            origin: cx.reference(die, gimli::DW_AT_abstract_origin),
+            call_file: cx.file(die, gimli::DW_AT_call_file),
+            call_line: cx.number(die, gimli::DW_AT_call_line),
+            entry,
+            ranges,
+        };
+        if let Some(function) = self.functions.last_mut() {
+            function.inlined.push(call);
+        }
+        Ok(())
+    }
+
+    fn parameter<'d>(
+        &mut self,
+        cx: &Context<'_, 'd>,
+        die: &Die<'d>,
+        parent: Scope,
+    ) -> gimli::Result<()> {
+        let Scope::Function {
+            die: owner,
+            concrete,
+        } = parent
+        else {
+            return Ok(());
+        };
+        let name = cx.name(die)?;
+        if let Some(name) = &name {
+            self.parameters
+                .insert(cx.base + die.offset().0, name.clone());
+        }
+        if !concrete {
+            if let Some(declaration) = self.declarations.get_mut(&owner) {
+                declaration.parameter_names.push(name.unwrap_or_default());
+            }
+            return Ok(());
+        }
+        if let Some(function) = self.functions.last_mut() {
+            let origin = cx.reference(die, gimli::DW_AT_abstract_origin);
+            let location = cx.location_at(die, function.low)?;
+            function.arguments.push((name, origin, location));
+        }
+        Ok(())
+    }
+
+    /// Follows declarations to a name, a file and a line.
+    fn declared(&self, die: usize) -> Declaration {
+        let mut found = Declaration::default();
+        let mut next = Some(die);
+        for _ in 0..8 {
+            let Some(here) = next.and_then(|offset| self.declarations.get(&offset)) else {
+                break;
+            };
+            found.name = found.name.or_else(|| here.name.clone());
+            found.linkage = found.linkage.or_else(|| here.linkage.clone());
+            found.file = found.file.or_else(|| here.file.clone());
+            found.line = found.line.or(here.line);
+            next = here.origin;
+        }
+        found
+    }
+
+    fn finish(mut self) -> Tables {
+        let raw = std::mem::take(&mut self.functions);
+        let mut functions = Vec::with_capacity(raw.len());
+        for function in raw {
+            let declared = self.declared(function.die);
+            let arguments = function
+                .arguments
+                .into_iter()
+                .map(|(name, origin, location)| Argument {
+                    name: name
+                        .or_else(|| self.parameters.get(&origin?).cloned())
+                        .unwrap_or_default(),
+                    location,
+                })
+                .collect();
+            let inlined = function
+                .inlined
+                .into_iter()
+                .map(|call| {
+                    let declared = call
+                        .origin
+                        .map(|origin| self.declared(origin))
+                        .unwrap_or_default();
+                    InlinedCall {
+                        name: shown_name(&declared),
+                        decl_file: declared.file,
+                        decl_line: declared.line,
+                        call_file: call.call_file,
+                        call_line: call.call_line,
+                        entry: call.entry,
+                        ranges: call.ranges,
+                    }
+                })
+                .collect();
+            functions.push(Function {
+                low: function.low,
+                high: function.high,
+                name: shown_name(&declared),
+                decl_file: declared.file,
+                decl_line: declared.line,
+                arguments,
+                inlined,
+            });
+        }
+        for ty in &mut self.types {
+            if let Kind::Array { count, .. } = &mut ty.kind
+                && *count == u64::MAX
+            {
+                *count = 0;
+            }
+        }
+        Tables {
+            lines: Lines::new(self.rows, self.files),
+            functions: Functions::new(functions),
+            types: Types::new(self.types),
+        }
+    }
+}
+
+/// The name as the symbol table shows it, so that both agree.
+fn shown_name(declared: &Declaration) -> String {
+    match (&declared.linkage, &declared.name) {
+        (Some(linkage), _) => symbols::short(linkage),
+        (None, Some(name)) => name.clone(),
+        (None, None) => String::new(),
+    }
+}
+
+/// The unit that an entry is in, and what its attributes refer to.
+struct Context<'a, 'd> {
+    unit: UnitRef<'a, Slice<'d>>,
+    base: usize,
+    files: &'a [Option<Arc<str>>],
+    owner: Option<&'a str>,
+}
+
+impl<'d> Context<'_, 'd> {
+    fn string(&self, die: &Die<'d>, at: gimli::DwAt) -> gimli::Result<Option<String>> {
+        match die.attr_value(at) {
+            None => Ok(None),
+            Some(AttributeValue::String(text)) => Ok(Some(text.to_string_lossy().into_owned())),
+            Some(AttributeValue::DebugStrRef(offset)) => {
+                let text = self.unit.string(offset)?;
+                Ok(Some(text.to_string_lossy().into_owned()))
+            }
+            Some(AttributeValue::DebugStrOffsetsIndex(index)) => {
+                let text = self.unit.string(self.unit.string_offset(index)?)?;
+                Ok(Some(text.to_string_lossy().into_owned()))
+            }
+            Some(AttributeValue::DebugLineStrRef(offset)) => {
+                let text = self.unit.line_string(offset)?;
+                Ok(Some(text.to_string_lossy().into_owned()))
+            }
+            Some(_) => Ok(None),
+        }
+    }
+
+    fn name(&self, die: &Die<'d>) -> gimli::Result<Option<String>> {
+        self.string(die, gimli::DW_AT_name)
+    }
+
+    fn number(&self, die: &Die<'d>, at: gimli::DwAt) -> Option<u32> {
+        u32::try_from(die.attr(at)?.udata_value()?).ok()
+    }
+
+    /// The section offset that an attribute refers to.
+    fn reference(&self, die: &Die<'d>, at: gimli::DwAt) -> Option<usize> {
+        match die.attr_value(at)? {
+            AttributeValue::UnitRef(offset) => Some(self.base + offset.0),
+            AttributeValue::DebugInfoRef(offset) => Some(offset.0),
+            _ => None,
+        }
+    }
+
+    fn file(&self, die: &Die<'d>, at: gimli::DwAt) -> Option<Arc<str>> {
+        let index = match die.attr_value(at)? {
+            AttributeValue::FileIndex(index) => index,
+            value => value.udata_value()?,
+        };
+        self.files.get(usize::try_from(index).ok()?)?.clone()
+    }
+
+    /// The code of an entry; empty if it has none, or if the linker dropped it.
+    fn ranges(&self, die: &Die<'d>) -> gimli::Result<Vec<(u64, u64)>> {
+        let mut found = Vec::new();
+        let mut ranges = self.unit.die_ranges(die)?;
+        while let Some(range) = ranges.next()? {
+            if range.begin != 0 && range.begin < range.end {
+                found.push((range.begin, range.end));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where a parameter is when the code at `pc` is reached.
+    fn location_at(&self, die: &Die<'d>, pc: u64) -> gimli::Result<Option<Location>> {
+        let Some(value) = die.attr_value(gimli::DW_AT_location) else {
+            return Ok(None);
+        };
+        if let AttributeValue::Exprloc(expression) = value {
+            return self.simple(expression);
+        }
+        let Some(mut list) = self.unit.attr_locations(value)? else {
+            return Ok(None);
+        };
+        while let Some(entry) = list.next()? {
+            if (entry.range.begin..entry.range.end).contains(&pc) {
+                return self.simple(entry.data);
+            }
+        }
+        Ok(None)
+    }
+
+    /// A location that is one register, or one register plus an offset. Places relative to the frame
+    /// do not hold yet at the entry, so they are not followed.
+    fn simple(&self, expression: gimli::Expression<Slice<'d>>) -> gimli::Result<Option<Location>> {
+        let mut operations = expression.operations(self.unit.encoding());
+        let first = operations.next()?;
+        if operations.next()?.is_some() {
+            return Ok(None);
+        }
+        Ok(match first {
+            Some(gimli::Operation::Register { register }) => Some(Location::Register(register.0)),
+            Some(gimli::Operation::RegisterOffset {
+                register, offset, ..
+            }) => Some(Location::Memory {
+                register: register.0,
+                offset,
+            }),
+            _ => None,
+        })
+    }
+}

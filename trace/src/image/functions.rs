@@ -1,0 +1,145 @@
+//! Functions with code, what was inlined into them, and where their arguments are at entry.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Where a value is when a function is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// In a register, by its DWARF number (0 rax, 1 rdx, 2 rcx, 3 rbx, 4 rsi, 5 rdi, 6 rbp, 7 rsp, 8-15).
+    Register(u16),
+    /// In memory, at a register plus an offset.
+    Memory {
+        /// DWARF number of the register.
+        register: u16,
+        /// Bytes added to it.
+        offset: i64,
+    },
+}
+
+/// The DWARF numbers of the registers that the System V ABI passes integer arguments in.
+pub const ABI_ARGUMENTS: [u16; 6] = [5, 4, 1, 2, 8, 9];
+
+/// A formal parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Argument {
+    /// Its name.
+    pub name: String,
+    /// Where DWARF says it is at the entry; `None` where DWARF says nothing, which an optimised
+    /// function does for an argument it does not use.
+    pub location: Option<Location>,
+}
+
+/// A function with code of its own.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// First address.
+    pub low: u64,
+    /// First address after it.
+    pub high: u64,
+    /// `schedule`; a method with its type, `RawSpinlock::lock`.
+    pub name: String,
+    /// File of its declaration, from the kernel's root.
+    pub decl_file: Option<Arc<str>>,
+    /// Line of its declaration.
+    pub decl_line: Option<u32>,
+    /// Its parameters in order.
+    pub arguments: Vec<Argument>,
+    /// Calls that were inlined into it, each before those inside it.
+    pub inlined: Vec<InlinedCall>,
+}
+
+impl Function {
+    /// Where argument `index` is at the entry: by DWARF, else by the ABI of `extern "C"`.
+    pub fn argument(&self, index: usize) -> Option<Location> {
+        self.arguments
+            .get(index)
+            .and_then(|argument| argument.location)
+            .or_else(|| ABI_ARGUMENTS.get(index).copied().map(Location::Register))
+    }
+}
+
+/// A call that was inlined.
+#[derive(Clone, Debug)]
+pub struct InlinedCall {
+    /// The function that was inlined.
+    pub name: String,
+    /// File of that function's declaration.
+    pub decl_file: Option<Arc<str>>,
+    /// Line of that function's declaration.
+    pub decl_line: Option<u32>,
+    /// File of the call.
+    pub call_file: Option<Arc<str>>,
+    /// Line of the call.
+    pub call_line: Option<u32>,
+    /// Where it begins.
+    pub entry: u64,
+    /// Its code, as pairs of first address and first address after.
+    pub ranges: Vec<(u64, u64)>,
+}
+
+impl InlinedCall {
+    fn covers(&self, addr: u64) -> bool {
+        self.ranges
+            .iter()
+            .any(|(low, high)| (*low..*high).contains(&addr))
+    }
+}
+
+/// The functions in the order of their addresses.
+#[derive(Debug, Default)]
+pub struct Functions {
+    by_addr: Vec<Function>,
+    by_name: HashMap<String, Vec<usize>>,
+    inlined: HashMap<String, Vec<u64>>,
+}
+
+impl Functions {
+    pub fn new(mut by_addr: Vec<Function>) -> Functions {
+        by_addr.sort_by(|a, b| (a.low, &a.name).cmp(&(b.low, &b.name)));
+        let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut inlined: HashMap<String, Vec<u64>> = HashMap::new();
+        for (index, function) in by_addr.iter().enumerate() {
+            by_name
+                .entry(function.name.clone())
+                .or_default()
+                .push(index);
+            for call in &function.inlined {
+                inlined
+                    .entry(call.name.clone())
+                    .or_default()
+                    .push(call.entry);
+            }
+        }
+        Functions {
+            by_addr,
+            by_name,
+            inlined,
+        }
+    }
+
+    pub fn covering(&self, addr: u64) -> Option<&Function> {
+        let after = self.by_addr.partition_point(|f| f.low <= addr);
+        self.by_addr[..after].last().filter(|f| addr < f.high)
+    }
+
+    pub fn named(&self, name: &str) -> impl Iterator<Item = &Function> {
+        self.by_name
+            .get(name)
+            .into_iter()
+            .flatten()
+            .map(|index| &self.by_addr[*index])
+    }
+
+    pub fn entries_of(&self, name: &str) -> impl Iterator<Item = u64> {
+        self.named(name)
+            .map(|f| f.low)
+            .chain(self.inlined.get(name).into_iter().flatten().copied())
+    }
+
+    pub fn inlined_at(&self, addr: u64) -> impl Iterator<Item = &InlinedCall> {
+        self.covering(addr)
+            .into_iter()
+            .flat_map(move |f| f.inlined.iter().rev().filter(move |call| call.covers(addr)))
+    }
+}
