@@ -1,3 +1,48 @@
-//! kreplay.
+//! kreplay: the front end. Passes what runs a guest on to `kreplay-machine`, and reads recordings
+//! itself: reports, plots, diffs, exports.
+//!
+//! The way through the files: [`args`] (what was typed) → one file a command in [`cmd`] → [`exit`]
+//! (codes). Everything the program prints is written here; the libraries return values.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod args;
+mod cmd;
+mod exit;
+mod machine;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Analyze, Cli, Command, Image, Plot};
+use exit::Exit;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(exit) => exit.into(),
+        Err(error) if exit::is_broken_pipe(&error) => Exit::Done.into(),
+        Err(error) => {
+            eprintln!("kreplay: {error:#}");
+            ExitCode::from(exit::BAD_INPUT)
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<Exit> {
+    match cli.command {
+        Command::Record(passed) => machine::execute("record", passed.args),
+        Command::Verify(passed) => machine::execute("verify", passed.args),
+        Command::Calls(passed) => machine::execute("calls", passed.args),
+        Command::Analyze(Analyze::Migration(args)) => cmd::analyze::migration(&args),
+        Command::Analyze(Analyze::Stopper(args)) => cmd::analyze::stopper(&args),
+        Command::Plot(Plot::Timeline(args)) => cmd::plot::timeline(&args),
+        Command::Plot(Plot::Migration(args)) => cmd::plot::migration(&args),
+        Command::Ps(args) => cmd::ps::run(&args),
+        Command::Diff(args) => cmd::diff::run(&args),
+        Command::Export(args) => cmd::export::run(&args),
+        Command::Image(Image::Build(args)) => cmd::image::build(&args),
+        Command::Image(Image::Info(passed)) => machine::execute("info", passed.args),
+        Command::Doctor => cmd::doctor::run(),
+    }
+}

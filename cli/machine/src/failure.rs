@@ -1,0 +1,58 @@
+//! A guest that failed, told in the kernel's own names: which vCPU, where, when, and what it executed
+//! last.
+
+use std::fmt::Write;
+
+use emu::{ErrorKind, VirtAddr};
+use trace::event::Addr;
+use trace::image::Image;
+
+/// How many of the last blocks are printed.
+const SHOWN_BLOCKS: usize = 8;
+
+/// True if the guest is at fault, and not what the user asked for.
+pub fn is_of_the_guest(error: &emu::Error) -> bool {
+    !matches!(error.kind(), ErrorKind::BadImage | ErrorKind::BadConfig | ErrorKind::Engine)
+}
+
+/// The error and its place, for people.
+pub fn describe(error: &emu::Error, image: &Image) -> String {
+    let mut text = error.message().to_owned();
+    if let (Some(vcpu), Some(rip), Some(time)) = (error.vcpu(), error.rip(), error.time()) {
+        let _ = write!(
+            text,
+            "\n  on vCPU {vcpu} at {}\n  virtual time {}.{:09} s",
+            place(rip, image),
+            time.0 / 1_000_000_000,
+            time.0 % 1_000_000_000
+        );
+    }
+    if !error.last_blocks().is_empty() {
+        text.push_str("\n  last blocks executed, oldest first:");
+        let skipped = error.last_blocks().len().saturating_sub(SHOWN_BLOCKS);
+        for block in &error.last_blocks()[skipped..] {
+            let _ = write!(text, "\n    {}", place(*block, image));
+        }
+    }
+    if !error.registers().is_empty() {
+        text.push_str("\n  registers:");
+        for line in error.registers().lines() {
+            let _ = write!(text, "\n    {line}");
+        }
+    }
+    text
+}
+
+/// `__schedule+0x1c (kernel/sched/core.rs:412)`, as far as the image knows.
+pub fn place(at: VirtAddr, image: &Image) -> String {
+    match image.symbol(Addr(at.0), false) {
+        Some(symbol) => {
+            let mut text = format!("{}+{:#x}", symbol.name, symbol.offset);
+            if let (Some(file), Some(line)) = (&symbol.file, symbol.line) {
+                let _ = write!(text, " ({file}:{line})");
+            }
+            text
+        }
+        None => format!("{:#x}, where the image has no symbol", at.0),
+    }
+}

@@ -1,0 +1,194 @@
+//! What was typed: the command line of `kreplay`, exactly as given and nothing more.
+//!
+//! The commands that run a guest are `kreplay-machine`'s: their arguments are passed on untouched, and
+//! their `--help` is printed by it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use trace::time_arg::TimeArg;
+
+/// A laboratory for kernel scheduling: boot an x86_64 kernel on emulated CPUs, deterministically, and
+/// see every migration and every stopper
+#[derive(Parser, Debug)]
+#[command(name = "kreplay", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Boot a scenario and write a recording
+    #[command(disable_help_flag = true)]
+    Record(Passed),
+    /// Record a scenario several times and compare the runs
+    #[command(disable_help_flag = true)]
+    Verify(Passed),
+    /// Print the tree of calls that led from one function to another
+    #[command(disable_help_flag = true)]
+    Calls(Passed),
+    /// Reports: what moved and what the stoppers did
+    #[command(subcommand)]
+    Analyze(Analyze),
+    /// Pictures of a recording, as SVG
+    #[command(subcommand)]
+    Plot(Plot),
+    /// The tasks at the end of the run
+    #[command(after_help = include_str!("help/ps.txt"))]
+    Ps(PsArgs),
+    /// Where two recordings part, and by how much
+    #[command(after_help = include_str!("help/diff.txt"))]
+    Diff(DiffArgs),
+    /// Write a recording's events for other tools
+    #[command(after_help = include_str!("help/export.txt"))]
+    Export(ExportArgs),
+    /// Build an edited kernel, describe a kernel
+    #[command(subcommand)]
+    Image(Image),
+    /// Say what is missing for what
+    #[command(after_help = include_str!("help/doctor.txt"))]
+    Doctor,
+}
+
+/// Arguments that `kreplay-machine` reads.
+#[derive(Args, Debug)]
+pub struct Passed {
+    /// As typed.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    pub args: Vec<OsString>,
+}
+
+/// `analyze`.
+#[derive(Subcommand, Debug)]
+pub enum Analyze {
+    /// Every move of a task: cause, path, and the phases that its latency is made of
+    #[command(after_help = include_str!("help/analyze-migration.txt"))]
+    Migration(ReportArgs),
+    /// Every stopper work: who queued it, how long it waited and ran, whom it cost what
+    #[command(after_help = include_str!("help/analyze-stopper.txt"))]
+    Stopper(ReportArgs),
+}
+
+/// What every report takes.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// The recording
+    #[arg(value_name = "RECORDING")]
+    pub recording: PathBuf,
+    /// text for people, json (one array of row objects a table) or csv for programs
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// How rows come out.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// Columns and summaries.
+    Text,
+    /// One array of row objects a table.
+    Json,
+    /// A header line, then rows.
+    Csv,
+}
+
+/// `plot`.
+#[derive(Subcommand, Debug)]
+pub enum Plot {
+    /// What ran on each CPU, with the stoppers and the moves
+    #[command(after_help = include_str!("help/plot-timeline.txt"))]
+    Timeline(TimelineArgs),
+    /// The phases of the moves, and the distribution of their totals
+    #[command(after_help = include_str!("help/plot-migration.txt"))]
+    Migration(MigrationPlotArgs),
+}
+
+/// `plot timeline`.
+#[derive(Args, Debug)]
+pub struct TimelineArgs {
+    /// The recording
+    #[arg(value_name = "RECORDING")]
+    pub recording: PathBuf,
+    /// The picture to write
+    #[arg(short, long, value_name = "FILE", default_value = "timeline.svg")]
+    pub output: PathBuf,
+    /// Show from this instant on: 12.5ms, 3s, @18342, boot [default: around the first stopper move]
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<TimeArg>,
+    /// Show up to this instant: 12.5ms, 3s, @18342, end
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<TimeArg>,
+}
+
+/// `plot migration`.
+#[derive(Args, Debug)]
+pub struct MigrationPlotArgs {
+    /// The recording
+    #[arg(value_name = "RECORDING")]
+    pub recording: PathBuf,
+    /// The picture to write
+    #[arg(short, long, value_name = "FILE", default_value = "migration.svg")]
+    pub output: PathBuf,
+}
+
+/// `ps`.
+#[derive(Args, Debug)]
+pub struct PsArgs {
+    /// The recording
+    #[arg(value_name = "RECORDING")]
+    pub recording: PathBuf,
+    /// text for people, json or csv for programs
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// `diff`.
+#[derive(Args, Debug)]
+pub struct DiffArgs {
+    /// One recording
+    #[arg(value_name = "A")]
+    pub a: PathBuf,
+    /// The other
+    #[arg(value_name = "B")]
+    pub b: PathBuf,
+}
+
+/// `export`.
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// The recording
+    #[arg(value_name = "RECORDING")]
+    pub recording: PathBuf,
+    /// Write one Parquet table for each type of event into this folder
+    #[arg(long, value_name = "DIR", required = true)]
+    pub parquet: PathBuf,
+}
+
+/// `image`.
+#[derive(Subcommand, Debug)]
+pub enum Image {
+    /// Build the kernel in a folder (an edited copy of kernel-image)
+    #[command(after_help = include_str!("help/image-build.txt"))]
+    Build(ImageBuildArgs),
+    /// Describe a kernel image: build-id, SHA-256, probes
+    #[command(disable_help_flag = true)]
+    Info(Passed),
+}
+
+/// `image build`.
+#[derive(Args, Debug)]
+pub struct ImageBuildArgs {
+    /// The folder of the kernel's sources
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The image to write
+    #[arg(short, long, value_name = "FILE", default_value = "vmlinux")]
+    pub output: PathBuf,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, or same; 1 differs; 2 bad input, or cannot compare; 3 the guest failed
+(panic, hang, triple fault); 130 stopped by Ctrl-C, with valid files.";

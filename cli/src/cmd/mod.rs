@@ -1,0 +1,26 @@
+//! The commands of the front end, one a file.
+
+pub mod analyze;
+pub mod diff;
+pub mod doctor;
+pub mod export;
+pub mod image;
+pub mod plot;
+pub mod ps;
+
+use std::path::Path;
+
+use trace::krec::{Completeness, Recording};
+
+/// Opens a recording; an incomplete one is usable, and the user is told where it stops.
+pub fn open(path: &Path) -> anyhow::Result<Recording> {
+    let recording = Recording::open(path)?;
+    if recording.completeness() != Completeness::Complete {
+        eprintln!(
+            "kreplay: {} is incomplete ({}); what follows covers the events before that point",
+            path.display(),
+            recording.completeness()
+        );
+    }
+    Ok(recording)
+}

@@ -1,0 +1,62 @@
+//! The way to `kreplay-machine`, the other executable (D11): Unicorn is GPL-2.0 only and polars brings
+//! Apache-2.0-only crates, so the two may not be one program; they meet in files and exit codes.
+
+use std::convert::Infallible;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, anyhow};
+
+use crate::exit::Exit;
+
+/// Names another `kreplay-machine` than the one beside this executable.
+pub const OVERRIDE: &str = "KREPLAY_MACHINE";
+
+/// Becomes `kreplay-machine command args...`; returns only if that fails. One process, so a signal
+/// and the exit code need no forwarding.
+pub fn execute(command: &str, args: Vec<OsString>) -> anyhow::Result<Exit> {
+    become_machine(command, &args).map(|never| match never {})
+}
+
+fn become_machine(command: &str, args: &[OsString]) -> anyhow::Result<Infallible> {
+    let path = path()?;
+    let error = Command::new(&path).arg(command).args(args).exec();
+    Err(error).with_context(|| format!("cannot execute {}", path.display()))
+}
+
+/// Where `kreplay-machine` is.
+pub fn path() -> anyhow::Result<PathBuf> {
+    let here = std::env::current_exe().context("cannot tell where this executable is")?;
+    let beside = here.with_file_name(OsStr::new("kreplay-machine"));
+    choose(std::env::var_os(OVERRIDE), &beside)
+}
+
+fn choose(chosen: Option<OsString>, beside: &Path) -> anyhow::Result<PathBuf> {
+    let path = match chosen {
+        Some(path) => PathBuf::from(path),
+        None => beside.to_owned(),
+    };
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(anyhow!(
+        "{} is not there; install it beside kreplay (cargo build -p kreplay-machine), or name it in {OVERRIDE}",
+        path.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_wins_over_the_place_and_a_missing_file_is_named() {
+        let me = std::env::current_exe().unwrap();
+        assert_eq!(choose(Some(me.clone().into()), Path::new("/nowhere/x")).unwrap(), me);
+        assert_eq!(choose(None, &me).unwrap(), me);
+        let error = choose(None, Path::new("/nowhere/kreplay-machine")).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/kreplay-machine") && error.contains(OVERRIDE), "{error}");
+    }
+}

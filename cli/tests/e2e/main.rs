@@ -1,0 +1,16 @@
+//! End to end: the two executables as a user runs them, on real recordings of the built-in kernel.
+//!
+//! One test program, so that a recording is made once for each number of CPUs and shared by all
+//! tests (see [`support::recording`]). What may be slow asks [`support::long`].
+
+mod bad_input;
+mod determinism;
+mod diff;
+mod edited_kernel;
+mod interrupted;
+mod invariants;
+mod outside;
+mod reports;
+mod pictures;
+mod readme;
+mod support;
