@@ -18,8 +18,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod classify;
 pub mod event;
 pub mod events;
 pub mod image;
 pub mod krec;
+pub mod probe;
+pub mod stack;
+pub mod target;
 pub mod time_arg;
+pub mod value;

@@ -144,7 +144,7 @@ mod tests {
     fn rust_names_become_the_words_of_a_linux_reader() {
         assert_eq!(short("schedule"), "schedule");
         assert_eq!(
-            short("_ZN12kernel_image6kernel5sched4fair17set_task_rq_fair17h0123456789abcdefE"),
+            short("_ZN12kernel_image6kernel5sched4fair16set_task_rq_fair17h0123456789abcdefE"),
             "set_task_rq_fair"
         );
         assert_eq!(
