@@ -3,7 +3,7 @@
 //! Entries refer to each other by offset and may come in any order, so references are kept as offsets
 //! during the walk and looked up after it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gimli::{AttributeValue, DebuggingInformationEntry, EndianSlice, LittleEndian, UnitRef};
@@ -27,7 +27,7 @@ pub struct Tables {
 
 /// Reads the DWARF of `elf`, or says what is wrong with it.
 pub fn read(elf: &object::File) -> Result<Tables, String> {
-    let mut sections = HashMap::new();
+    let mut sections = BTreeMap::new();
     for section in elf.sections() {
         if let Ok(name) = section.name()
             && name.starts_with(".debug_")
@@ -100,13 +100,13 @@ enum Scope {
 struct Walk {
     rows: Vec<Row>,
     files: Vec<Box<str>>,
-    file_numbers: HashMap<String, u32>,
-    shared: HashMap<String, Arc<str>>,
+    file_numbers: BTreeMap<String, u32>,
+    shared: BTreeMap<String, Arc<str>>,
     types: Vec<Type>,
-    type_numbers: HashMap<usize, TypeId>,
+    type_numbers: BTreeMap<usize, TypeId>,
     /// References from a type to another by offset, resolved at the end.
-    declarations: HashMap<usize, Declaration>,
-    parameters: HashMap<usize, String>,
+    declarations: BTreeMap<usize, Declaration>,
+    parameters: BTreeMap<usize, String>,
     functions: Vec<RawFunction>,
 }
 

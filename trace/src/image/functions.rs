@@ -1,6 +1,6 @@
 //! Functions with code, what was inlined into them, and where their arguments are at entry.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Where a value is when a function is entered.
@@ -90,15 +90,15 @@ impl InlinedCall {
 #[derive(Debug, Default)]
 pub struct Functions {
     by_addr: Vec<Function>,
-    by_name: HashMap<String, Vec<usize>>,
-    inlined: HashMap<String, Vec<u64>>,
+    by_name: BTreeMap<String, Vec<usize>>,
+    inlined: BTreeMap<String, Vec<u64>>,
 }
 
 impl Functions {
     pub fn new(mut by_addr: Vec<Function>) -> Functions {
         by_addr.sort_by(|a, b| (a.low, &a.name).cmp(&(b.low, &b.name)));
-        let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
-        let mut inlined: HashMap<String, Vec<u64>> = HashMap::new();
+        let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut inlined: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for (index, function) in by_addr.iter().enumerate() {
             by_name
                 .entry(function.name.clone())

@@ -1,7 +1,7 @@
 //! The ELF symbol table: name to address and back, with Rust's mangled names shortened to the words a
 //! Linux reader looks for.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use object::{Object, ObjectSymbol, SymbolKind};
 
@@ -23,7 +23,7 @@ pub struct ElfSymbol {
 #[derive(Debug)]
 pub struct Symbols {
     by_addr: Vec<ElfSymbol>,
-    by_name: HashMap<String, usize>,
+    by_name: BTreeMap<String, usize>,
 }
 
 impl Symbols {
@@ -54,7 +54,7 @@ impl Symbols {
             let rank = |s: &ElfSymbol| (s.addr, !s.is_code, s.size == 0, !s.global);
             (rank(a), &a.name).cmp(&(rank(b), &b.name))
         });
-        let mut by_name = HashMap::new();
+        let mut by_name = BTreeMap::new();
         for (index, symbol) in by_addr.iter().enumerate() {
             let slot = by_name.entry(symbol.name.clone()).or_insert(index);
             if symbol.global && !by_addr[*slot].global {

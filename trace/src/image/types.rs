@@ -4,7 +4,7 @@
 //! names members. Structures with exactly one member that is not empty (`Shared<T>`, `UnsafeCell`,
 //! atomics, a mask of one word) are looked through, and so is an `Option` that is stored as its pointer.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Number of a type in the table.
 pub type TypeId = usize;
@@ -105,12 +105,12 @@ fn nearest(name: &Option<String>) -> String {
 #[derive(Debug, Default)]
 pub struct Types {
     types: Vec<Type>,
-    by_name: HashMap<String, TypeId>,
+    by_name: BTreeMap<String, TypeId>,
 }
 
 impl Types {
     pub(super) fn new(types: Vec<Type>) -> Types {
-        let mut by_name = HashMap::new();
+        let mut by_name = BTreeMap::new();
         for (id, ty) in types.iter().enumerate() {
             let whole = match &ty.kind {
                 Kind::Struct { members, variants } => !(members.is_empty() && variants.is_empty()),

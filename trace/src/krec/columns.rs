@@ -4,8 +4,7 @@
 //! than the format allows. Predictions (the CPU's previous clock, its current task) restart with every
 //! frame, so that a frame decodes alone.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::BTreeMap;
 
 use super::MAX_RAW;
 use super::varint::{Cursor, put, put_signed};
@@ -57,37 +56,14 @@ impl Predicted {
 /// Values met in this frame, numbered in the order they were met.
 struct Dictionary<T> {
     list: Vec<T>,
-    numbers: HashMap<T, u64, BuildHasherDefault<Multiply>>,
+    numbers: BTreeMap<T, u64>,
 }
 
-/// A hasher for the few words of a name or an address: the default one, made to withstand hostile
-/// keys, is a third of the cost of recording an event. Order never depends on it.
-#[derive(Default)]
-struct Multiply(u64);
-
-impl Hasher for Multiply {
-    fn write(&mut self, bytes: &[u8]) {
-        for word in bytes.chunks(8) {
-            let mut padded = [0; 8];
-            padded[..word.len()].copy_from_slice(word);
-            self.write_u64(u64::from_le_bytes(padded));
-        }
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 32)
-    }
-}
-
-impl<T: Copy + Eq + std::hash::Hash> Dictionary<T> {
+impl<T: Copy + Ord> Dictionary<T> {
     fn new() -> Self {
         Dictionary {
             list: Vec::new(),
-            numbers: HashMap::default(),
+            numbers: BTreeMap::new(),
         }
     }
 

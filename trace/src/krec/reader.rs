@@ -1,7 +1,7 @@
 //! Reads a recording, whole or cut short. Nothing in a file can make this panic or allocate more than
 //! a frame's worth ahead of the checks.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -63,7 +63,7 @@ pub struct Recording {
     manifest: Manifest,
     schemas: Vec<RecordedSchema>,
     stacks: Vec<Stack>,
-    symbols: HashMap<Addr, Symbol>,
+    symbols: BTreeMap<Addr, Symbol>,
     tasks: Vec<TaskRow>,
     console: Vec<ConsoleLine>,
     end: Option<EndOfRun>,
@@ -331,7 +331,7 @@ struct Contents {
     manifest: Option<Manifest>,
     schemas: Vec<RecordedSchema>,
     stacks: Vec<Stack>,
-    symbols: HashMap<Addr, Symbol>,
+    symbols: BTreeMap<Addr, Symbol>,
     tasks: Vec<TaskRow>,
     console: Vec<ConsoleLine>,
     end: Option<EndOfRun>,

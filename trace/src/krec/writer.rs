@@ -1,7 +1,7 @@
 //! Appends to a recording. Every frame goes out whole and in order: a stack and the symbols it needs
 //! before the events that name it, so that a recording cut anywhere can be read up to there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -31,9 +31,9 @@ pub struct Writer<W: Write> {
     next: u64,
     hash: StreamHash,
     stacks: Vec<Stack>,
-    stack_numbers: HashMap<Stack, StackId>,
+    stack_numbers: BTreeMap<Stack, StackId>,
     stacks_written: usize,
-    known: HashSet<Addr>,
+    known: BTreeSet<Addr>,
     symbols: Lines,
     console: Vec<u8>,
     console_lines: u32,
@@ -95,9 +95,9 @@ impl<W: Write> Writer<W> {
             next: 0,
             hash: StreamHash::new(),
             stacks: Vec::new(),
-            stack_numbers: HashMap::new(),
+            stack_numbers: BTreeMap::new(),
             stacks_written: 0,
-            known: HashSet::new(),
+            known: BTreeSet::new(),
             symbols: Lines::default(),
             console: Vec::new(),
             console_lines: 0,
