@@ -40,7 +40,7 @@ pub enum Command {
     Info(InfoArgs),
     /// Boot a scenario without recording it (what `scripts/bench.sh` compares with)
     #[command(hide = true)]
-    Run(ScenarioArgs),
+    Run(RunArgs),
 }
 
 /// A scenario: image + configuration + workload + seed.
@@ -99,6 +99,17 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "N", default_value = "2")]
     pub runs: NonZeroU32,
     /// From the second run on, put N extra probes at random instructions, half of them mid-run
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub probes: u32,
+    /// The scenario.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+}
+
+/// `run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Put N probes at random instructions, half of them mid-run
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub probes: u32,
     /// The scenario.

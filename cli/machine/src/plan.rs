@@ -17,6 +17,8 @@ use crate::builtin;
 /// Version 1 of the cost model: every instruction is one cycle, and a second has 10^9 of them.
 pub const CYCLES_PER_SECOND: u64 = 1_000_000_000;
 const COST_MODEL: u32 = 1;
+/// The workloads of the built-in kernel (`kernel-image/src/kernel/kreplay`).
+const WORKLOADS: [&str; 2] = ["affinity", "idle"];
 /// How long a run lasts at most, unless `--until` says otherwise.
 const DEFAULT_END: Cycles = Cycles(10 * CYCLES_PER_SECOND);
 /// The seed of a policy that draws, unless `--seed` says otherwise: a run without a seed is a run with
@@ -44,7 +46,7 @@ impl Scenario {
     pub fn new(args: &ScenarioArgs) -> anyhow::Result<Scenario> {
         let (elf, image) = kernel(args.kernel.as_deref())?;
         if args.kernel.is_none() {
-            check_workload(&image, &args.workload)?;
+            check_workload(&args.workload)?;
         }
         let config = MachineConfig {
             vcpus: args.smp,
@@ -175,4 +177,13 @@ fn until(arg: Option<TimeArg>) -> anyhow::Result<Option<Cycles>> {
             "--until @{seq}: the events of a run have no times before it is recorded; give a time, such as 12.5ms"
         ),
     }
+}
+
+/// Refuses a workload that the built-in kernel does not have, before anything is written. A kernel
+/// given with `--kernel` has its own list and says in its own words (a panic) what it does not know.
+fn check_workload(workload: &str) -> anyhow::Result<()> {
+    if !WORKLOADS.contains(&workload) {
+        bail!("unknown workload `{workload}`; the built-in kernel has {}", WORKLOADS.join(" and "));
+    }
+    Ok(())
 }

@@ -1,0 +1,7 @@
+//! The commands, one a file.
+
+pub mod calls;
+pub mod info;
+pub mod record;
+pub mod run;
+pub mod verify;

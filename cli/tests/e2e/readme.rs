@@ -1,0 +1,216 @@
+//! The sessions in README.md and in every `--help` are run, and their output is what the texts show.
+//!
+//! A session is a line `$ kreplay ...` and the lines below it; a line `...` stands for what is left out.
+//! Numbers are compared as numbers-are-there, not by value: another rustc gives another image and other
+//! instruction counts. `KREPLAY_BLESS=1` rewrites the texts with what the commands print now.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::support::{code, file, finish, kreplay, recording, root};
+
+/// One command and what the text says it prints.
+struct Session {
+    /// Without `$ `.
+    command: String,
+    /// Lines of the text that show the output, by index.
+    shown: std::ops::Range<usize>,
+}
+
+#[test]
+fn the_sessions_of_the_readme_are_true() {
+    check(&root().join("README.md"), "", |lines| fenced(lines));
+}
+
+#[test]
+fn the_example_of_every_help_is_true() {
+    let mut texts = Vec::new();
+    for folder in ["cli/src/help", "cli/machine/src/help"] {
+        texts.extend(fs::read_dir(root().join(folder)).unwrap().map(|e| e.unwrap().path()));
+    }
+    texts.sort();
+    assert!(texts.len() >= 10, "{texts:?}");
+    for text in &texts {
+        check(text, "  ", |lines| (0..lines.len()).collect());
+    }
+}
+
+#[test]
+fn every_command_has_a_help_with_an_example() {
+    for command in [
+        "record", "verify", "calls", "analyze migration", "analyze stopper", "plot timeline",
+        "plot migration", "ps", "diff", "export", "image build", "image info", "doctor",
+    ] {
+        let line: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let help = kreplay(&line).expect(code::DONE);
+        assert!(help.stdout.contains("Usage: kreplay"), "{help}");
+        assert!(help.stdout.contains(&format!("  $ kreplay {command}")), "{help}");
+    }
+    let all = kreplay(["--help"]).expect(code::DONE).stdout;
+    for word in ["record", "analyze", "plot", "diff", "130"] {
+        assert!(all.contains(word), "{all}");
+    }
+    kreplay(["record", "--nonsense"]).expect(code::BAD_INPUT).complains(&["--nonsense", "--help"]);
+    kreplay(["analyse"]).expect(code::BAD_INPUT).complains(&["analyse"]);
+    kreplay(["--version"]).expect(code::DONE);
+    assert!(kreplay(["record", "--version"]).stderr.contains("--version"));
+}
+
+/// Runs the sessions of one text in a folder that has `boot.krec`, `other.krec` and `kernel-image`.
+fn check(text: &Path, indent: &str, chosen: impl Fn(&[&str]) -> Vec<usize>) {
+    let content = fs::read_to_string(text).unwrap();
+    let lines: Vec<&str> = content.lines().collect();
+    let sessions = sessions(&lines, indent, &chosen(&lines));
+    assert!(!sessions.is_empty(), "{} shows no session", text.display());
+    let folder = folder_for(text);
+    let mut blessed: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+    let mut replacements = Vec::new();
+    for session in &sessions {
+        let printed = run(&session.command, &folder);
+        let shown: Vec<&str> =
+            lines[session.shown.clone()].iter().map(|l| l.strip_prefix(indent).unwrap_or(l)).collect();
+        if std::env::var_os("KREPLAY_BLESS").is_some() {
+            replacements.push((session.shown.clone(), cut_like(&shown, &printed)));
+        } else {
+            compare(text, &session.command, &shown, &printed);
+        }
+    }
+    if !replacements.is_empty() {
+        for (range, new) in replacements.into_iter().rev() {
+            blessed.splice(range, new.into_iter().map(|l| format!("{indent}{l}").trim_end().to_owned()));
+        }
+        fs::write(text, blessed.join("\n") + "\n").unwrap();
+    }
+}
+
+/// Indices of the lines inside ```console fences.
+fn fenced(lines: &[&str]) -> Vec<usize> {
+    let mut inside = false;
+    let mut chosen = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        match *line {
+            "```console" => inside = true,
+            "```" => inside = false,
+            _ if inside => chosen.push(index),
+            _ => {}
+        }
+    }
+    chosen
+}
+
+/// The `kreplay` commands among the chosen lines, each with the chosen lines up to the next command.
+fn sessions(lines: &[&str], indent: &str, chosen: &[usize]) -> Vec<Session> {
+    let prompt = format!("{indent}$ ");
+    let mut found: Vec<Session> = Vec::new();
+    let mut open = false;
+    for &index in chosen {
+        if let Some(command) = lines[index].strip_prefix(&prompt) {
+            open = command.starts_with("kreplay ");
+            if open {
+                found.push(Session { command: command.to_owned(), shown: index + 1..index + 1 });
+            }
+        } else if open && found.last().is_some_and(|s| s.shown.end == index) {
+            found.last_mut().expect("just seen").shown.end = index + 1;
+        }
+    }
+    found
+}
+
+fn folder_for(text: &Path) -> PathBuf {
+    let name = text.file_stem().unwrap().to_string_lossy().into_owned();
+    let group = text.parent().unwrap().parent().unwrap().file_name().unwrap().to_string_lossy();
+    let folder = file(&format!("session-{group}-{name}"));
+    fs::create_dir_all(&folder).unwrap();
+    fs::copy(recording(2), folder.join("boot.krec")).unwrap();
+    symlink(root().join("kernel-image"), folder.join("kernel-image")).unwrap();
+    folder
+}
+
+/// What a command prints to a person: both streams. A report that differs exits 1, and may.
+fn run(command: &str, folder: &Path) -> Vec<String> {
+    let bin = Path::new(env!("CARGO_BIN_EXE_kreplay")).parent().unwrap();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &format!("{{ {command}\n}} 2>&1")]).current_dir(folder);
+    shell.env("PATH", format!("{}:{path}", bin.display()));
+    let ran = finish(&mut shell);
+    assert!(matches!(ran.code, Some(0 | 1)), "{ran}");
+    ran.stdout.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// As many lines of the new output as the old text showed before its `...`.
+fn cut_like(shown: &[&str], printed: &[String]) -> Vec<String> {
+    match shown.iter().position(|line| *line == "...") {
+        Some(kept) if printed.len() > kept => {
+            printed[..kept].iter().cloned().chain(["...".to_owned()]).collect()
+        }
+        _ => printed.to_vec(),
+    }
+}
+
+#[track_caller]
+fn compare(text: &Path, command: &str, shown: &[&str], printed: &[String]) {
+    let all = printed.join("\n");
+    let mut at = 0;
+    let mut skipping = false;
+    for line in shown {
+        if line.trim() == "..." {
+            skipping = true;
+            continue;
+        }
+        let wanted = masked(line);
+        let found = if skipping {
+            printed[at..].iter().position(|p| masked(p) == wanted).map(|n| at + n)
+        } else {
+            printed.get(at).filter(|p| masked(p) == wanted).map(|_| at)
+        };
+        let Some(found) = found else {
+            panic!(
+                "{}: `$ {command}` does not print\n  {line}\nas line {at}; it prints\n{all}\n\
+                 (KREPLAY_BLESS=1 rewrites the text)",
+                text.display()
+            );
+        };
+        at = found + 1;
+        skipping = false;
+    }
+    assert!(
+        skipping || at == printed.len(),
+        "{}: `$ {command}` prints more than is shown, from line {at} on:\n{all}",
+        text.display()
+    );
+}
+
+/// A line with every number (also hexadecimal, also with separators) as `#`, and blanks as one.
+fn masked(line: &str) -> String {
+    let mut out = String::new();
+    let mut word = String::new();
+    for c in line.chars().chain(['\n']) {
+        if c.is_ascii_alphanumeric() {
+            word.push(c);
+            continue;
+        }
+        match word.bytes().any(|b| b.is_ascii_digit()) {
+            true => out.push('#'),
+            false => out.push_str(&word),
+        }
+        word.clear();
+        out.push(c);
+    }
+    let mut out = out.split_whitespace().collect::<Vec<_>>().join(" ");
+    for pair in ["#.#", "#,#"] {
+        while out.contains(pair) {
+            out = out.replace(pair, "#");
+        }
+    }
+    out
+}
+
+#[test]
+fn numbers_are_masked_and_words_are_not() {
+    assert_eq!(masked("  migration/0[18]   1,234.5 us"), "migration/#[#] # us");
+    assert_eq!(masked("sha256: 00ff12ab events"), "#: # events");
+    assert_ne!(masked("hog/1 R"), masked("hog/1 S"));
+}
