@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use trace::time_arg::TimeArg;
@@ -79,9 +80,33 @@ pub struct ReportArgs {
     /// The recording
     #[arg(value_name = "RECORDING")]
     pub recording: PathBuf,
-    /// text for people, json (one array of row objects a table) or csv for programs
+    /// text for people, json (an array of row objects a table) or csv for programs
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+    /// Text: the most rows to print of a table, or all
+    #[arg(long, value_name = "N|all", default_value = "20")]
+    pub rows: Rows,
+    /// Print this table only; csv has room for one and takes the first by default
+    #[arg(long, value_name = "NAME")]
+    pub table: Option<String>,
+}
+
+/// A number of rows, or `None` for all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rows(pub Option<usize>);
+
+impl FromStr for Rows {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Rows, String> {
+        match text {
+            "all" => Ok(Rows(None)),
+            _ => match text.parse() {
+                Ok(rows) => Ok(Rows(Some(rows))),
+                Err(_) => Err("give a number of rows, or all".to_owned()),
+            },
+        }
+    }
 }
 
 /// How rows come out.
