@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use object::{Object, ObjectSection, ObjectSegment};
 use sha2::{Digest, Sha256};
 
-pub use functions::{Argument, Function, InlinedCall, Location};
+pub use functions::{Argument, Function, InlinedCall, Location, abi_argument};
 pub use lines::SourceLine;
 pub use symbols::ElfSymbol;
 pub use types::{Field, Shape, TypeError, Types};
@@ -85,6 +85,7 @@ pub struct Image {
     sha256: [u8; 32],
     size: u64,
     segments: Vec<(u64, Vec<u8>)>,
+    code: std::ops::Range<u64>,
     symbols: symbols::Symbols,
     lines: lines::Lines,
     functions: functions::Functions,
@@ -135,6 +136,7 @@ impl Image {
                 .segments()
                 .filter_map(|segment| Some((segment.address(), segment.data().ok()?.to_vec())))
                 .collect(),
+            code: code_range(&elf),
             tracepoints: tracepoints(&elf),
             name,
             symbols,
@@ -203,6 +205,29 @@ impl Image {
         self.functions.named(name)
     }
 
+    /// The addresses from the first to the last byte of code.
+    pub fn code_range(&self) -> std::ops::Range<u64> {
+        self.code.clone()
+    }
+
+    /// A function whose name is near `name`, for a message.
+    pub fn similar_function(&self, name: &str) -> Option<&str> {
+        let bare = |name: &str| name.trim_start_matches('_').to_ascii_lowercase();
+        let wanted = bare(name);
+        let rank = |have: &str| match bare(have) {
+            have if have == wanted => Some(0),
+            have if have.starts_with(&wanted) || wanted.starts_with(&have) => Some(1),
+            have if have.contains(&wanted) => Some(2),
+            _ => None,
+        };
+        self.functions
+            .names()
+            .filter(|have| have.len() > 3)
+            .filter_map(|have| Some((rank(have)?, have.len().abs_diff(name.len()), have)))
+            .min()
+            .map(|(_, _, have)| have)
+    }
+
     /// Every address where a call of `name` begins, out of line or inlined, in order.
     pub fn entries_of(&self, name: &str) -> Vec<Addr> {
         let mut entries: Vec<Addr> = self.functions.entries_of(name).map(Addr).collect();
@@ -254,6 +279,19 @@ impl Image {
             data.get(from..from.checked_add(len)?)
         })
     }
+}
+
+fn code_range(elf: &object::File) -> std::ops::Range<u64> {
+    let code = || {
+        elf.sections()
+            .filter(|section| section.kind() == object::SectionKind::Text && section.size() > 0)
+    };
+    let low = code().map(|section| section.address()).min().unwrap_or(0);
+    let high = code()
+        .map(|section| section.address().saturating_add(section.size()))
+        .max()
+        .unwrap_or(0);
+    low..high
 }
 
 /// The sites in section `.tracepoints`: pairs of addresses, of the `nop` and of its name.

@@ -18,7 +18,12 @@ pub enum Location {
 }
 
 /// The DWARF numbers of the registers that the System V ABI passes integer arguments in.
-pub const ABI_ARGUMENTS: [u16; 6] = [5, 4, 1, 2, 8, 9];
+const ABI_ARGUMENTS: [u16; 6] = [5, 4, 1, 2, 8, 9];
+
+/// Where the ABI passes integer argument `index`; `None` from the seventh on.
+pub fn abi_argument(index: usize) -> Option<Location> {
+    ABI_ARGUMENTS.get(index).copied().map(Location::Register)
+}
 
 /// A formal parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +60,7 @@ impl Function {
         self.arguments
             .get(index)
             .and_then(|argument| argument.location)
-            .or_else(|| ABI_ARGUMENTS.get(index).copied().map(Location::Register))
+            .or_else(|| abi_argument(index))
     }
 }
 
@@ -129,6 +134,14 @@ impl Functions {
             .into_iter()
             .flatten()
             .map(|index| &self.by_addr[*index])
+    }
+
+    /// The names of all functions, with code or only inlined.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name
+            .keys()
+            .chain(self.inlined.keys())
+            .map(String::as_str)
     }
 
     pub fn entries_of(&self, name: &str) -> impl Iterator<Item = u64> {

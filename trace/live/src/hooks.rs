@@ -1,0 +1,144 @@
+//! Where the default events come from: which tracepoint or function gives which event.
+
+use emu::Site;
+use trace::event::{Addr, EventData};
+use trace::events::{
+    CallFunctionEntry, CallFunctionExit, CallFunctionSingleEntry, CallFunctionSingleExit,
+    LocalTimerEntry, LocalTimerExit, RescheduleEntry, RescheduleExit,
+};
+use trace::image::Image;
+
+/// What to do at a watched address.
+#[derive(Clone, Copy)]
+pub enum Hook {
+    Switch,
+    Waking,
+    Wakeup,
+    WakeupNew,
+    MigrateTask,
+    Fork,
+    Exit,
+    IpiCpu,
+    IpiMask,
+    /// An interrupt handler's entry or exit, with the event's constructor.
+    Irq(fn(i32) -> EventData),
+    WorkQueue,
+    WorkStart,
+    WorkDone,
+    Complete,
+    AffinityEntry,
+    /// Entry of a function whose return is an event.
+    Returning(Returning),
+    Tick,
+}
+
+/// Functions whose return is an event.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Returning {
+    ActivateTask,
+    SelectFallbackRq,
+}
+
+const TRACEPOINTS: &[(&str, Hook)] = &[
+    ("sched:sched_switch", Hook::Switch),
+    ("sched:sched_waking", Hook::Waking),
+    ("sched:sched_wakeup", Hook::Wakeup),
+    ("sched:sched_wakeup_new", Hook::WakeupNew),
+    ("sched:sched_migrate_task", Hook::MigrateTask),
+    ("sched:sched_process_fork", Hook::Fork),
+    ("sched:sched_process_exit", Hook::Exit),
+    ("ipi:ipi_send_cpu", Hook::IpiCpu),
+    ("ipi:ipi_send_cpumask", Hook::IpiMask),
+    (
+        "irq_vectors:local_timer_entry",
+        Hook::Irq(|vector| LocalTimerEntry { vector }.into()),
+    ),
+    (
+        "irq_vectors:local_timer_exit",
+        Hook::Irq(|vector| LocalTimerExit { vector }.into()),
+    ),
+    (
+        "irq_vectors:reschedule_entry",
+        Hook::Irq(|vector| RescheduleEntry { vector }.into()),
+    ),
+    (
+        "irq_vectors:reschedule_exit",
+        Hook::Irq(|vector| RescheduleExit { vector }.into()),
+    ),
+    (
+        "irq_vectors:call_function_entry",
+        Hook::Irq(|vector| CallFunctionEntry { vector }.into()),
+    ),
+    (
+        "irq_vectors:call_function_exit",
+        Hook::Irq(|vector| CallFunctionExit { vector }.into()),
+    ),
+    (
+        "irq_vectors:call_function_single_entry",
+        Hook::Irq(|vector| CallFunctionSingleEntry { vector }.into()),
+    ),
+    (
+        "irq_vectors:call_function_single_exit",
+        Hook::Irq(|vector| CallFunctionSingleExit { vector }.into()),
+    ),
+    ("stop:work_queue", Hook::WorkQueue),
+    ("stop:work_start", Hook::WorkStart),
+    ("stop:work_done", Hook::WorkDone),
+    ("stop:complete", Hook::Complete),
+];
+
+const FUNCTIONS: &[(&str, Hook)] = &[
+    ("__set_cpus_allowed_ptr", Hook::AffinityEntry),
+    ("activate_task", Hook::Returning(Returning::ActivateTask)),
+    (
+        "select_fallback_rq",
+        Hook::Returning(Returning::SelectFallbackRq),
+    ),
+    ("scheduler_tick", Hook::Tick),
+];
+
+/// The addresses to watch in an image, and the names of the probes it has no place for.
+pub fn places(image: &Image) -> (Vec<(Addr, Site, Hook)>, Vec<String>) {
+    let (mut places, mut missing) = (Vec::new(), Vec::new());
+    for (name, hook) in TRACEPOINTS {
+        let sites = image.tracepoints().iter().filter(|site| site.name == *name);
+        let before = places.len();
+        places.extend(sites.map(|site| (site.addr, Site::Instruction, *hook)));
+        if places.len() == before {
+            missing.push(format!("tracepoint:{name}"));
+        }
+    }
+    for (name, hook) in FUNCTIONS {
+        match image.address_of(name) {
+            Some(entry) => places.push((entry, Site::Block, *hook)),
+            None => missing.push(format!("kprobe:{name}")),
+        }
+    }
+    (places, missing)
+}
+
+impl Hook {
+    /// Name of the event, for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Hook::Switch => "sched:sched_switch",
+            Hook::Waking => "sched:sched_waking",
+            Hook::Wakeup => "sched:sched_wakeup",
+            Hook::WakeupNew => "sched:sched_wakeup_new",
+            Hook::MigrateTask => "sched:sched_migrate_task",
+            Hook::Fork => "sched:sched_process_fork",
+            Hook::Exit => "sched:sched_process_exit",
+            Hook::IpiCpu => "ipi:ipi_send_cpu",
+            Hook::IpiMask => "ipi:ipi_send_cpumask",
+            Hook::Irq(event) => event(0).schema().name,
+            Hook::WorkQueue => "stop:work_queue",
+            Hook::WorkStart => "stop:work_start",
+            Hook::WorkDone => "stop:work_done",
+            Hook::Complete => "stop:complete",
+            Hook::AffinityEntry => "move:affinity_entry",
+            Hook::Returning(Returning::ActivateTask) => "move:enqueued",
+            Hook::Returning(Returning::SelectFallbackRq) => "move:fallback",
+            Hook::Tick => "probe:scheduler_tick",
+        }
+    }
+}

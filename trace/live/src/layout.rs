@@ -1,0 +1,250 @@
+//! Where the kernel's fields are: looked up in DWARF once, before the run, and never written down.
+
+use trace::event::{Addr, Comm};
+use trace::events::Mask;
+use trace::image::{Field, Image, Location, Shape};
+use trace::target::{Register, Target, Unreadable};
+use trace::value::{Span, Value};
+
+use crate::error::LiveError;
+
+/// What the events tell of a task.
+#[derive(Clone, Copy, Debug)]
+pub struct Task {
+    pub comm: Comm,
+    pub pid: i32,
+    pub prio: i32,
+    pub cpu: u32,
+    pub on_rq: i32,
+    pub on_cpu: i32,
+    pub cpus_mask: Mask,
+    pub state: u32,
+    pub exit_state: u32,
+}
+
+/// The words of a `cpu_stop_work`.
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    pub func: Addr,
+    pub caller: Addr,
+    pub arg: Addr,
+    pub done: Addr,
+}
+
+/// The fields of the kernel that the tracer reads.
+#[derive(Debug)]
+pub struct Layout {
+    task: Span,
+    current: Field,
+    work: Span,
+    nr_todo: Field,
+    migration_task: Field,
+    migration_pending: Field,
+    new_mask: Field,
+    /// `sched_class` of a task.
+    pub sched_class: Field,
+    /// Next link of a task's place in the list of all tasks.
+    pub tasks_next: Field,
+    /// Where that link is in a task.
+    pub tasks: Field,
+    /// `idle` of a runqueue.
+    pub rq_idle: Field,
+    /// Bytes from one CPU's runqueue to the next.
+    pub rq_size: u64,
+    migration_cpu_stop: Option<Addr>,
+    /// Arguments of the functions that are probed at their entry.
+    pub arguments: Arguments,
+}
+
+/// Where the arguments of probed functions are at their entries.
+#[derive(Debug)]
+pub struct Arguments {
+    pub set_cpus_allowed_p: Location,
+    pub set_cpus_allowed_ctx: Location,
+    pub activate_p: Location,
+    pub fallback_cpu: Location,
+    pub fallback_p: Location,
+}
+
+impl Layout {
+    /// Looks every field up; names the first that is missing.
+    pub fn of(image: &Image) -> Result<Layout, LiveError> {
+        let types = image.types();
+        let task = |path| types.field("task_struct", path);
+        // A `void *` that carries its type is the pair of both; the address is its first word.
+        let void = |ty, path: &str| {
+            types
+                .field(ty, &format!("{path}.ptr"))
+                .or_else(|_| types.field(ty, path))
+        };
+        let argument = |function: &str, index| {
+            image
+                .functions_named(function)
+                .next()
+                .and_then(|f| f.argument(index))
+                .or_else(|| trace::image::abi_argument(index))
+                .ok_or_else(|| LiveError::NoSymbol(function.to_owned()))
+        };
+        Ok(Layout {
+            task: Span::new(vec![
+                task("comm")?,
+                task("pid")?,
+                task("prio")?,
+                task("thread_info.cpu")?,
+                task("on_rq")?,
+                task("on_cpu")?,
+                task("cpus_mask")?,
+                task("__state")?,
+                task("exit_state")?,
+            ]),
+            current: types.field("pcpu_hot", "current_task")?,
+            work: Span::new(vec![
+                types.field("cpu_stop_work", "fn")?,
+                types.field("cpu_stop_work", "caller")?,
+                void("cpu_stop_work", "arg")?,
+                types.field("cpu_stop_work", "done")?,
+            ]),
+            nr_todo: types.field("cpu_stop_done", "nr_todo")?,
+            migration_task: types.field("migration_arg", "task")?,
+            migration_pending: types.field("migration_arg", "pending")?,
+            new_mask: types.field("affinity_context", "new_mask")?,
+            sched_class: task("sched_class")?,
+            tasks_next: task("tasks.next")?,
+            tasks: task("tasks")?,
+            rq_idle: types.field("rq", "idle")?,
+            rq_size: types.size_of("rq")?,
+            migration_cpu_stop: image.address_of("migration_cpu_stop"),
+            arguments: Arguments {
+                set_cpus_allowed_p: argument("__set_cpus_allowed_ptr", 0)?,
+                set_cpus_allowed_ctx: argument("__set_cpus_allowed_ptr", 1)?,
+                activate_p: argument("activate_task", 1)?,
+                fallback_cpu: argument("select_fallback_rq", 0)?,
+                fallback_p: argument("select_fallback_rq", 1)?,
+            },
+        })
+    }
+
+    /// Reads the task at `addr`.
+    pub fn task(&self, target: &dyn Target, addr: Addr) -> Result<Task, Unreadable> {
+        let mut buffer = Span::buffer();
+        let loaded = self.task.read(target, addr, &mut buffer)?;
+        Ok(Task {
+            comm: loaded.comm(0)?,
+            pid: loaded.value(1)?.i32(),
+            prio: loaded.value(2)?.i32(),
+            cpu: loaded.value(3)?.u32(),
+            on_rq: loaded.value(4)?.i32(),
+            on_cpu: loaded.value(5)?.i32(),
+            cpus_mask: Mask(loaded.value(6)?.u64()),
+            state: loaded.value(7)?.u32(),
+            exit_state: loaded.value(8)?.u32(),
+        })
+    }
+
+    /// Address of the CPU's current task; 0 before the kernel has set its per-CPU data up.
+    pub fn current(&self, target: &dyn Target) -> Result<Addr, Unreadable> {
+        match target.register(Register::GsBase) {
+            0 => Ok(Addr(0)),
+            base => Value::of(target, Addr(base), self.current).map(Value::addr),
+        }
+    }
+
+    /// Reads the work at `addr`.
+    pub fn work(&self, target: &dyn Target, addr: Addr) -> Result<Work, Unreadable> {
+        let mut buffer = Span::buffer();
+        let loaded = self.work.read(target, addr, &mut buffer)?;
+        Ok(Work {
+            func: loaded.value(0)?.addr(),
+            caller: loaded.value(1)?.addr(),
+            arg: loaded.value(2)?.addr(),
+            done: loaded.value(3)?.addr(),
+        })
+    }
+
+    /// Works of a request that are not done yet; -1 when nobody waits.
+    pub fn nr_todo(&self, target: &dyn Target, done: Addr) -> Result<i32, Unreadable> {
+        match done {
+            Addr(0) => Ok(-1),
+            done => Value::of(target, done, self.nr_todo).map(Value::i32),
+        }
+    }
+
+    /// The task and the pending that a work is about, from its argument: 0 where it is about none.
+    pub fn subject(
+        &self,
+        target: &dyn Target,
+        func: Addr,
+        arg: Addr,
+    ) -> Result<(Addr, Addr), Unreadable> {
+        if Some(func) != self.migration_cpu_stop || arg == Addr(0) {
+            return Ok((Addr(0), Addr(0)));
+        }
+        let task = Value::of(target, arg, self.migration_task)?.addr();
+        let pending = Value::of(target, arg, self.migration_pending)?.addr();
+        Ok((task, pending))
+    }
+
+    /// The mask that an affinity change asks for; the context holds it or points to it.
+    pub fn new_mask(&self, target: &dyn Target, context: Addr) -> Result<Mask, Unreadable> {
+        let value = Value::of(target, context, self.new_mask)?;
+        Ok(Mask(match self.new_mask.shape {
+            Shape::Pointer => target.read_u64(value.addr())?,
+            _ => value.u64(),
+        }))
+    }
+}
+
+/// Linux's `__trace_sched_switch_state`: what `sched_switch` says of the task that leaves.
+pub fn switch_state(preempted: bool, state: u32, exit_state: u32) -> i64 {
+    match preempted {
+        true => i64::from(REPORT_MAX),
+        false => i64::from(reported_state(state, exit_state)),
+    }
+}
+
+const TASK_REPORT: u32 = 0x7f;
+const TASK_REPORT_IDLE: u32 = 0x80;
+const REPORT_MAX: u32 = 0x100;
+const TASK_UNINTERRUPTIBLE: u32 = 2;
+const TASK_NOLOAD: u32 = 0x400;
+const TASK_IDLE: u32 = TASK_UNINTERRUPTIBLE | TASK_NOLOAD;
+
+/// The one bit of a state that tools show: its highest, with an idle sleep apart; 0 is runnable.
+fn reported_state(state: u32, exit_state: u32) -> u32 {
+    if state & TASK_IDLE == TASK_IDLE {
+        return TASK_REPORT_IDLE;
+    }
+    match (state | exit_state) & TASK_REPORT {
+        0 => 0,
+        bits => 1 << bits.ilog2(),
+    }
+}
+
+/// Linux's letter for a task's state, as `ps` shows it.
+pub fn state_letter(state: u32, exit_state: u32) -> char {
+    match reported_state(state, exit_state) {
+        0 => 'R',
+        bit => "SDTtXZPI".chars().nth(bit.ilog2() as usize).unwrap_or('?'),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_told_as_linux_tells_them() {
+        assert_eq!(switch_state(true, 1, 0), 0x100);
+        assert_eq!(switch_state(false, 0, 0), 0);
+        assert_eq!(switch_state(false, 1, 0), 1);
+        assert_eq!(switch_state(false, 0x402, 0), 0x80);
+        assert_eq!(switch_state(false, 0x80, 0x10), 0x10);
+        let letters: String = [0, 1, 2, 4, 8, 0x40, 0x402]
+            .map(|state| state_letter(state, 0))
+            .iter()
+            .collect();
+        assert_eq!(letters, "RSDTtPI");
+        assert_eq!(state_letter(0x80, 0x10), 'X');
+        assert_eq!(state_letter(0x80, 0x20), 'Z');
+    }
+}
