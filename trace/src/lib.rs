@@ -18,6 +18,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod classify;
 pub mod event;
 pub mod events;
