@@ -1,0 +1,106 @@
+//! Names of functions and tasks as reports say them.
+//!
+//! The built-in kernel is Rust, so a symbol may be a path (`kernel::sched::core::schedule`) where
+//! Linux has `schedule`; reports and the table of causes speak Linux's words.
+
+use trace::event::{Addr, StackId};
+
+use crate::source::Source;
+
+/// The last segment of a Rust path, without generic arguments and hash; a plain name is itself.
+pub fn linux_name(symbol: &str) -> &str {
+    let generics = match symbol.starts_with('<') {
+        true => symbol,
+        false => symbol.split('<').next().unwrap_or(symbol),
+    };
+    let generics = generics.trim_end_matches("::");
+    let mut segments = generics.rsplit("::");
+    let last = segments.next().unwrap_or(generics);
+    let is_hash = last.len() == 17
+        && last.starts_with('h')
+        && last[1..].bytes().all(|b| b.is_ascii_hexdigit());
+    let name = match is_hash {
+        true => segments.next().unwrap_or(last),
+        false => last,
+    };
+    // Rust has `fn`, `move` and others as words of its own; the kernel writes them raw.
+    name.strip_prefix("r#").unwrap_or(name)
+}
+
+/// The function an address is in by Linux's name, innermost inlined one first; a number if unknown.
+pub fn function(source: &dyn Source, addr: Addr) -> String {
+    match source.symbol(addr) {
+        Some(symbol) => linux_name(symbol.functions().next().unwrap_or(&symbol.name)).to_owned(),
+        None => addr.to_string(),
+    }
+}
+
+/// An address as text: `name`, `name+0x1c`, or the number where no symbol is known; `None` for 0.
+pub fn address(source: &dyn Source, addr: Addr) -> Option<String> {
+    if addr.0 == 0 {
+        return None;
+    }
+    Some(match source.symbol(addr) {
+        Some(symbol) if symbol.offset == 0 => linux_name(&symbol.name).to_owned(),
+        Some(symbol) => format!("{}+{:#x}", linux_name(&symbol.name), symbol.offset),
+        None => addr.to_string(),
+    })
+}
+
+/// The functions of a stack by Linux's names, innermost first, inlined ones included.
+pub fn stack_functions(source: &dyn Source, stack: Option<StackId>) -> Vec<String> {
+    let Some(stack) = stack else {
+        return Vec::new();
+    };
+    let mut names = Vec::new();
+    for addr in source.stack(stack) {
+        match source.symbol(*addr) {
+            Some(symbol) => names.extend(symbol.functions().map(|f| linux_name(f).to_owned())),
+            None => names.push(addr.to_string()),
+        }
+    }
+    names
+}
+
+/// Function names as one line, ` <- ` between callee and caller.
+pub fn one_line(functions: &[String]) -> String {
+    match functions {
+        [] => "none".to_owned(),
+        some => some.join(" <- "),
+    }
+}
+
+/// `comm[pid]`, as `perf sched timehist` shows a task.
+pub fn task(comm: &str, pid: i32) -> String {
+    format!("{comm}[{pid}]")
+}
+
+/// Whether a task of this name is a stopper, and of which CPU.
+pub fn stopper_cpu(comm: &str) -> Option<u32> {
+    comm.strip_prefix("migration/")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_become_linux_words() {
+        assert_eq!(linux_name("schedule"), "schedule");
+        assert_eq!(linux_name("kernel::sched::core::schedule"), "schedule");
+        assert_eq!(
+            linux_name("kernel::sched::core::set_task_cpu::h0123456789abcdef"),
+            "set_task_cpu"
+        );
+        assert_eq!(linux_name("list::list_add<kernel::Foo>"), "list_add");
+        assert_eq!(linux_name("r#move"), "move");
+        assert_eq!(linux_name("h0123456789abcdeg"), "h0123456789abcdeg");
+    }
+
+    #[test]
+    fn stoppers_are_known_by_name() {
+        assert_eq!(stopper_cpu("migration/12"), Some(12));
+        assert_eq!(stopper_cpu("migration/"), None);
+        assert_eq!(stopper_cpu("hog/1"), None);
+    }
+}
