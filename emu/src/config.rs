@@ -72,16 +72,23 @@ impl MachineConfig {
     pub(crate) fn validate(&self) -> Result<(), Error> {
         let bad = |m: String| Err(Error::new(ErrorKind::BadConfig, m));
         if self.vcpus == 0 || self.vcpus > MAX_VCPUS {
-            return bad(format!("{} vCPUs: this machine has 1 to {MAX_VCPUS}", self.vcpus));
+            return bad(format!(
+                "{} vCPUs: this machine has 1 to {MAX_VCPUS}",
+                self.vcpus
+            ));
         }
-        if self.ram_bytes < 64 << 20 || self.ram_bytes > 3 << 30 || self.ram_bytes % (1 << 20) != 0 {
+        if self.ram_bytes < 64 << 20 || self.ram_bytes > 3 << 30 || self.ram_bytes % (1 << 20) != 0
+        {
             return bad(format!(
                 "{} bytes of memory: this machine takes 64 MiB to 3 GiB in whole MiB",
                 self.ram_bytes
             ));
         }
         if self.quantum.0 < 10 || self.quantum.0 > 100_000_000 {
-            return bad(format!("quantum {}: 10 to 100,000,000 cycles", self.quantum));
+            return bad(format!(
+                "quantum {}: 10 to 100,000,000 cycles",
+                self.quantum
+            ));
         }
         if self.latency().0 < self.quantum.0 {
             return bad(format!(

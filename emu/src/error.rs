@@ -63,7 +63,9 @@ impl Error {
             last_blocks: Vec::new(),
             registers: String::new(),
         };
-        Self { inner: Box::new(inner) }
+        Self {
+            inner: Box::new(inner),
+        }
     }
 
     /// Adds where the guest was.
@@ -114,7 +116,11 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.inner.message)?;
         if let Some(p) = self.inner.at {
-            write!(f, " (vCPU {}, rip {}, virtual time {} ns)", p.vcpu, p.rip, p.time)?;
+            write!(
+                f,
+                " (vCPU {}, rip {}, virtual time {} ns)",
+                p.vcpu, p.rip, p.time
+            )?;
         }
         Ok(())
     }

@@ -17,17 +17,31 @@
 //! **Addresses.** [`PhysAddr`] is what page tables and devices mean, [`VirtAddr`] what
 //! instructions mean.
 
+mod acpi;
+mod blocks;
 mod config;
+mod core;
+mod cpuid;
+mod decode;
+mod deliver;
+mod device;
 mod error;
+mod interleave;
+mod layout;
+mod loader;
+mod machine;
+mod mmio;
+mod msr;
 mod observe;
 mod paging;
+mod rng;
 mod unicorn;
 mod units;
-
-mod machine;
+mod vcpu;
 
 pub use config::{MAX_COMMAND_LINE, MAX_VCPUS, MachineConfig, PolicyKind};
 pub use error::{Error, ErrorKind, Place};
+pub use interleave::Interleaver;
 pub use machine::{Machine, MachineSummary, Outcome};
 pub use observe::{CpuView, Exception, Observer, Reg, Site};
 pub use paging::Fault;

@@ -1,10 +1,24 @@
-//! Puts the parts together.
+//! Puts the parts together: windows, slices, and what a vCPU leaves the engine for.
+//!
+//! The run proceeds in windows of `quantum` cycles. In each, every vCPU that can run does so once, in
+//! the policy's order, to the first legal stop at or after the window's end. A vCPU that is alone runs
+//! many windows at a stretch: up to the one in which something is due for another.
+
+mod exits;
+mod report;
 
 use crate::config::MachineConfig;
-use crate::error::{Error, ErrorKind};
-use crate::observe::{Observer, Reg, Site};
-use crate::paging::Fault;
-use crate::units::{Cycles, Stamp, VcpuId, VirtAddr};
+use crate::core::Core;
+use crate::device::lapic::Delivery;
+use crate::error::{Error, ErrorKind, Place};
+use crate::interleave::{Interleaver, policy};
+use crate::loader;
+use crate::observe::{Observer, Site};
+use crate::unicorn::{CpuState, Engine, hf};
+use crate::units::{Cycles, VcpuId, VirtAddr};
+use crate::vcpu::{Activity, Vcpu};
+
+pub use report::MachineSummary;
 
 /// How a run ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,90 +31,309 @@ pub enum Outcome {
     StoppedByObserver,
 }
 
-/// Counters of a run.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct MachineSummary {
-    /// IPIs that reached a vCPU after their time, because it was inside a stretch with no legal stop.
-    pub late_ipis: u64,
-    /// IPIs sent.
-    pub ipis: u64,
-    /// Ports accessed that no device answers: port, accesses.
-    pub unknown_ports: Vec<(u16, u64)>,
-    /// MSRs accessed that do not exist: number, accesses; each raised #GP.
-    pub unknown_msrs: Vec<(u32, u64)>,
-    /// External interrupts delivered: vector, number, over all vCPUs.
-    pub interrupts: Vec<(u8, u64)>,
-    /// Exceptions delivered: vector, number.
-    pub exceptions: Vec<(u8, u64)>,
-    /// Blocks executed.
-    pub blocks: u64,
-    /// vCPU states swapped.
-    pub swaps: u64,
-    /// Instructions retired, over all vCPUs.
-    pub insns: u64,
-}
+/// The longest stretch of virtual time between two calls of [`Observer::slice`] while one vCPU is
+/// alone.
+const LONGEST_ALONE: u64 = 1_000_000;
 
 /// A machine with a kernel loaded, ready to run.
 pub struct Machine {
     config: MachineConfig,
+    engine: Engine<Core>,
+    core: Core,
+    vcpus: Vec<Vcpu>,
+    /// Which vCPU's state is in the engine.
+    loaded: usize,
+    /// The state of a CPU that was never used, from which INIT starts.
+    pristine: CpuState,
+    interleaver: Box<dyn Interleaver>,
+    /// Start of the current window, and its number.
+    window: u64,
+    window_number: u64,
+    /// Where slices of the current window end; further than one quantum for a vCPU alone.
+    slice_end: u64,
+    alone: bool,
+    sequence: u64,
+    late_ipis: u64,
+    ipis: u64,
+    swaps: u64,
+    interrupts: [u64; 256],
+    unknown_msrs: std::collections::BTreeMap<u32, u64>,
 }
 
 impl Machine {
     /// Loads a kernel image (a static ELF with physical addresses) into a new machine.
     pub fn new(config: &MachineConfig, elf: &[u8]) -> Result<Machine, Error> {
         config.validate()?;
-        let _ = elf;
-        Ok(Machine { config: config.clone() })
+        let engine = Engine::<Core>::new(config.ram_bytes)?;
+        let pristine = engine.cpu().snapshot();
+        let entry = loader::load(config, elf, engine.cpu().ram())?;
+        loader::enter(engine.cpu(), entry);
+        let vcpus = (0..config.vcpus)
+            .map(|id| {
+                let first = id == 0;
+                let activity = if first {
+                    Activity::Running
+                } else {
+                    Activity::WaitForSipi
+                };
+                let state = if first {
+                    engine.cpu().snapshot()
+                } else {
+                    pristine.clone()
+                };
+                Vcpu::new(id as u8, activity, state)
+            })
+            .collect();
+        Ok(Machine {
+            config: config.clone(),
+            core: Core::new(config.vcpus)?,
+            engine,
+            vcpus,
+            loaded: 0,
+            pristine,
+            interleaver: policy(config.policy),
+            window: 0,
+            window_number: 0,
+            slice_end: 0,
+            alone: false,
+            sequence: 0,
+            late_ipis: 0,
+            ipis: 0,
+            swaps: 0,
+            interrupts: [0; 256],
+            unknown_msrs: Default::default(),
+        })
     }
 
-    /// Runs until the guest ends, the time is reached, or the observer has enough.
+    /// Runs until the guest ends, the time is reached, or the observer has enough. Can be called again
+    /// after the latter two.
     pub fn run(
         &mut self,
         observer: &mut dyn Observer,
         until: Option<Cycles>,
     ) -> Result<Outcome, Error> {
-        let _ = (observer, until, &self.config);
-        Err(Error::new(ErrorKind::Unsupported, "this build cannot run guests yet"))
+        let quantum = self.config.quantum.0;
+        let mut order = Vec::new();
+        loop {
+            if self.core.power_off {
+                return Ok(Outcome::PowerOff);
+            }
+            if until.is_some_and(|u| self.window >= u.0) {
+                return Ok(Outcome::UntilReached);
+            }
+            if observer.slice(Cycles(self.window)).is_break() {
+                return Ok(Outcome::StoppedByObserver);
+            }
+            if self.window > self.core.progress.saturating_add(self.config.hang_limit.0) {
+                return Err(self.hang());
+            }
+            self.open_window(until)?;
+            if until.is_some_and(|u| self.window >= u.0) {
+                continue;
+            }
+            self.interleaver
+                .order(self.window_number, self.config.vcpus, &mut order);
+            for id in &order {
+                self.slice(observer, id.0 as usize)?;
+                if self.core.power_off {
+                    break;
+                }
+            }
+            self.window_number += (self.slice_end - self.window) / quantum;
+            self.window = self.slice_end;
+        }
+    }
+
+    /// Decides where the next window starts and how far its slices go.
+    fn open_window(&mut self, until: Option<Cycles>) -> Result<(), Error> {
+        let quantum = self.config.quantum.0;
+        let mut running = 0;
+        let mut wake: Option<u64> = None;
+        for v in &self.vcpus {
+            if v.activity == Activity::Running {
+                running += 1;
+            } else if let Some(w) = v.next_wake() {
+                wake = Some(wake.map_or(w, |old| old.min(w)));
+            }
+        }
+        if running == 0 {
+            let Some(first) = wake else {
+                return Err(self.halt_for_ever());
+            };
+            if first >= self.window + quantum {
+                self.window = until.map_or(first, |u| first.min(u.0.max(self.window)));
+            }
+        }
+        let mut windows = 1;
+        self.alone = running == 1;
+        if self.alone {
+            let cap = |time: u64| (time.saturating_sub(self.window) / quantum).max(1);
+            windows = cap(self.window + LONGEST_ALONE);
+            windows = wake.map_or(windows, |w| windows.min(cap(w)));
+            let to_until = |u: Cycles| (u.0 - self.window).div_ceil(quantum).max(1);
+            windows = until.map_or(windows, |u| windows.min(to_until(u)));
+        }
+        self.slice_end = self.window + windows * quantum;
+        Ok(())
+    }
+
+    /// Lets one vCPU run to the end of the slice.
+    fn slice(&mut self, observer: &mut dyn Observer, id: usize) -> Result<(), Error> {
+        loop {
+            let v = &mut self.vcpus[id];
+            if v.activity != Activity::Running {
+                let Some(wake) = v.next_wake() else {
+                    return Ok(());
+                };
+                if wake >= self.slice_end {
+                    return Ok(());
+                }
+                v.jump_to(wake);
+                self.load(id);
+                self.receive(id);
+                self.wake(id);
+                continue;
+            }
+            if v.cycles >= self.slice_end && (self.loaded != id || !self.core.split) {
+                return Ok(());
+            }
+            self.load(id);
+            self.receive(id);
+            if self.vcpus[id].activity != Activity::Running {
+                continue;
+            }
+            self.interrupt(observer, id)?;
+            self.run_vcpu(observer, id)?;
+            if self.core.power_off && !self.core.split {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Puts a vCPU's state into the engine.
+    fn load(&mut self, id: usize) {
+        if self.loaded != id {
+            let old = self.engine.cpu().space();
+            self.engine.cpu().save(&mut self.vcpus[self.loaded].state);
+            self.engine.cpu().load_state(&self.vcpus[id].state);
+            self.loaded = id;
+            self.swaps += 1;
+            // Two vCPUs in one address space see the same translations.
+            if self.engine.cpu().space() != old {
+                self.engine.flush_tlb();
+            }
+            self.load_clock(id);
+        } else if self.core.count != self.vcpus[id].cycles || self.core.vcpu.0 as usize != id {
+            self.load_clock(id);
+        }
+    }
+
+    fn load_clock(&mut self, id: usize) {
+        let v = &self.vcpus[id];
+        let space = self.engine.cpu().space();
+        self.core
+            .switched(VcpuId(id as u32), v.cycles, v.skipped, space);
+    }
+
+    /// Takes in what has arrived at the loaded vCPU, and does INIT and SIPI.
+    fn receive(&mut self, id: usize) {
+        while let Some(command) = self.vcpus[id].receive() {
+            let cpu = self.engine.cpu();
+            match command {
+                Delivery::Init => {
+                    cpu.load_state(&self.pristine);
+                    let v = &mut self.vcpus[id];
+                    v.activity = Activity::WaitForSipi;
+                    let apic = crate::device::lapic::Lapic::new(id as u8);
+                    v.lapic = apic;
+                    v.nmi = false;
+                }
+                Delivery::Startup(vector) => {
+                    cpu.load_state(&self.pristine);
+                    loader::enter_real_mode(cpu, vector);
+                    self.vcpus[id].activity = Activity::Running;
+                }
+                Delivery::Fixed(_) | Delivery::Nmi => {}
+            }
+            self.engine.flush_tlb();
+            self.load_clock(id);
+            self.core.legal_position();
+        }
+    }
+
+    /// Wakes a halted vCPU if an interrupt it accepts is there.
+    fn wake(&mut self, id: usize) {
+        let v = &mut self.vcpus[id];
+        if let Activity::Halted { interrupts } = v.activity
+            && (v.nmi || interrupts && v.lapic.pending().is_some())
+        {
+            v.activity = Activity::Running;
+        }
+    }
+
+    /// Delivers an interrupt to the loaded vCPU, if one waits and the position allows it, and notes
+    /// whether one still waits.
+    fn interrupt(&mut self, observer: &mut dyn Observer, id: usize) -> Result<(), Error> {
+        let cpu = self.engine.cpu();
+        let shadow = cpu.hflags() & hf::INHIBIT_IRQ != 0;
+        let v = &mut self.vcpus[id];
+        let vector = if v.nmi { Some(2) } else { v.lapic.pending() };
+        let enabled = v.nmi || cpu.interrupts_on();
+        self.core.interrupt_waits = vector.is_some();
+        let Some(vector) = vector.filter(|_| enabled && !shadow && !self.core.split) else {
+            return Ok(());
+        };
+        if v.nmi {
+            v.nmi = false;
+        } else {
+            v.lapic.acknowledge(vector);
+            self.interrupts[usize::from(vector)] += 1;
+        }
+        let source = crate::deliver::Source::External;
+        let done = self.core.raise(observer, cpu, vector, None, source);
+        let v = &self.vcpus[id];
+        self.core.interrupt_waits = v.nmi || v.lapic.pending().is_some();
+        done.map_err(|(kind, message)| self.error(kind, message))
     }
 
     /// Watches an address; also before the run.
-    pub fn watch(&mut self, _at: VirtAddr, _site: Site) {}
+    pub fn watch(&mut self, at: VirtAddr, site: Site) {
+        self.core.change(at, site, true);
+    }
 
     /// Stops watching it.
-    pub fn unwatch(&mut self, _at: VirtAddr, _site: Site) {}
-
-    /// SHA-256 of memory, vCPU states, devices and clocks.
-    pub fn digest(&mut self) -> [u8; 32] {
-        [0; 32]
+    pub fn unwatch(&mut self, at: VirtAddr, site: Site) {
+        self.core.change(at, site, false);
     }
 
-    /// The start of the current window.
-    pub fn now(&self) -> Cycles {
-        Cycles(0)
+    /// An error at the place the loaded vCPU has reached.
+    fn error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
+        let place = Place {
+            vcpu: VcpuId(self.loaded as u32),
+            rip: self.engine.cpu().linear_rip(),
+            time: Cycles(self.core.count),
+        };
+        Error::new(kind, message).at(place, self.core.last_blocks(), self.registers())
     }
 
-    /// A vCPU's clock and retired instructions.
-    pub fn stamp(&self, vcpu: VcpuId) -> Stamp {
-        Stamp { vcpu, ..Stamp::default() }
+    fn hang(&self) -> Error {
+        let message = format!(
+            "the guest hangs: no task switch, console byte or HLT since {} ns",
+            self.core.progress
+        );
+        self.error(ErrorKind::Hang, message)
     }
 
-    /// Copies guest memory at a virtual address, as that vCPU maps it.
-    pub fn read_virt(&self, _vcpu: VcpuId, at: VirtAddr, _into: &mut [u8]) -> Result<(), Fault> {
-        Err(Fault::NotMapped(at))
-    }
-
-    /// A register of a vCPU.
-    pub fn reg(&self, _vcpu: VcpuId, _reg: Reg) -> u64 {
-        0
-    }
-
-    /// The longest stretch of cycles without a legal stop.
-    pub fn longest_stretch(&self) -> Cycles {
-        Cycles(0)
-    }
-
-    /// Counters so far.
-    pub fn summary(&self) -> MachineSummary {
-        MachineSummary::default()
+    fn halt_for_ever(&self) -> Error {
+        let off = self
+            .vcpus
+            .iter()
+            .all(|v| v.activity != Activity::Halted { interrupts: true });
+        let message = if off {
+            "all vCPUs halted with interrupts off"
+        } else {
+            "all vCPUs halted and no timer or interrupt can wake one"
+        };
+        self.error(ErrorKind::HaltForever, message)
     }
 }

@@ -8,8 +8,8 @@
 use std::ops::ControlFlow;
 
 use crate::paging::Fault;
-use crate::units::{Cycles, Stamp, VirtAddr};
 use crate::unicorn::Cpu;
+use crate::units::{Cycles, Stamp, VirtAddr};
 
 /// How an address is watched.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -7,8 +7,8 @@
 use std::ffi::c_void;
 use std::ptr::null_mut;
 
-use unicorn_engine_sys as ffi;
 use ffi::RegisterX86 as R;
+use unicorn_engine_sys as ffi;
 
 use super::layout as at;
 use crate::error::{Error, ErrorKind};
@@ -21,8 +21,14 @@ fn wrong(what: &str) -> Error {
 /// The CPU state of a freshly opened engine, all offsets verified.
 pub(super) fn locate(uc: *mut ffi::uc_engine) -> Result<*mut u8, Error> {
     // SAFETY: plain queries on a live engine.
-    let (version, size) = unsafe { (ffi::uc_version(null_mut(), null_mut()), ffi::uc_context_size(uc)) };
-    if version >> 8 != 0x0002_0105 {
+    let (version, size) = unsafe {
+        (
+            ffi::uc_version(null_mut(), null_mut()),
+            ffi::uc_context_size(uc),
+        )
+    };
+    // The C library in the crate calls itself 2.1.4 with the extra number 255.
+    if version != 0x0201_04ff {
         return Err(wrong(&format!("version {version:#x}")));
     }
     if size != at::CONTEXT_HEADER + at::STATE_SIZE {
@@ -86,15 +92,31 @@ fn probe(
         field.write_unaligned(old);
     }
     if seen != pattern {
-        return Err(wrong(&format!("{reg:?} reads {seen:#x}, {pattern:#x} was stored")));
+        return Err(wrong(&format!(
+            "{reg:?} reads {seen:#x}, {pattern:#x} was stored"
+        )));
     }
     Ok(())
 }
 
 fn registers(uc: *mut ffi::uc_engine, env: *mut u8) -> Result<(), Error> {
     let gprs = [
-        R::RAX, R::RCX, R::RDX, R::RBX, R::RSP, R::RBP, R::RSI, R::RDI, R::R8, R::R9, R::R10,
-        R::R11, R::R12, R::R13, R::R14, R::R15,
+        R::RAX,
+        R::RCX,
+        R::RDX,
+        R::RBX,
+        R::RSP,
+        R::RBP,
+        R::RSI,
+        R::RDI,
+        R::R8,
+        R::R9,
+        R::R10,
+        R::R11,
+        R::R12,
+        R::R13,
+        R::R14,
+        R::R15,
     ];
     let pattern = 0x1234_5678_9abc_def0u64;
     for (i, reg) in gprs.into_iter().enumerate() {
@@ -105,7 +127,13 @@ fn registers(uc: *mut ffi::uc_engine, env: *mut u8) -> Result<(), Error> {
         probe(uc, env, reg, at::CR + 8 * n, 0x5555_1000 + n as u64)?;
     }
     for (reg, n) in [(R::FS_BASE, 4), (R::GS_BASE, 5)] {
-        probe(uc, env, reg, at::SEGS + at::SEGMENT_SIZE * n + at::SEGMENT_BASE, pattern)?;
+        probe(
+            uc,
+            env,
+            reg,
+            at::SEGS + at::SEGMENT_SIZE * n + at::SEGMENT_BASE,
+            pattern,
+        )?;
     }
     flags_and_tables(uc, env)
 }
@@ -129,22 +157,37 @@ fn flags_and_tables(uc: *mut ffi::uc_engine, env: *mut u8) -> Result<(), Error> 
     if hflags & (long | 0xf) != long {
         return Err(wrong(&format!("hidden flags {hflags:#x} after reset")));
     }
-    for (reg, offset) in
-        [(R::LDTR, at::LDT), (R::TR, at::TR), (R::GDTR, at::GDT), (R::IDTR, at::IDT)]
-    {
-        let mut mmr = ffi::uc_x86_mmr { selector: 0, base: 0, limit: 0, flags: 0 };
+    for (reg, offset) in [
+        (R::LDTR, at::LDT),
+        (R::TR, at::TR),
+        (R::GDTR, at::GDT),
+        (R::IDTR, at::IDT),
+    ] {
+        let mut mmr = ffi::uc_x86_mmr {
+            selector: 0,
+            base: 0,
+            limit: 0,
+            flags: 0,
+        };
         let (base, limit) = (0xffff_8000_1234_5000u64, 0x6789u32);
         // SAFETY: the segment structure is inside the state; old bytes return.
         unsafe {
             let segment = env.add(offset).cast::<[u8; at::SEGMENT_SIZE]>();
             let old = segment.read_unaligned();
-            env.add(offset + at::SEGMENT_BASE).cast::<u64>().write_unaligned(base);
-            env.add(offset + at::SEGMENT_LIMIT).cast::<u32>().write_unaligned(limit);
+            env.add(offset + at::SEGMENT_BASE)
+                .cast::<u64>()
+                .write_unaligned(base);
+            env.add(offset + at::SEGMENT_LIMIT)
+                .cast::<u32>()
+                .write_unaligned(limit);
             ffi::uc_reg_read(uc, reg as i32, (&raw mut mmr).cast::<c_void>());
             segment.write_unaligned(old);
         }
         if (mmr.base, mmr.limit) != (base, limit) {
-            return Err(wrong(&format!("{reg:?} reads {:#x}+{:#x}", mmr.base, mmr.limit)));
+            return Err(wrong(&format!(
+                "{reg:?} reads {:#x}+{:#x}",
+                mmr.base, mmr.limit
+            )));
         }
     }
     let mut mxcsr = 0u32;
@@ -174,7 +217,10 @@ fn msrs(uc: *mut ffi::uc_engine, env: *mut u8) -> Result<(), Error> {
         (0xc000_0103, at::TSC_AUX, 3),
     ];
     for (number, offset, pattern) in fields {
-        let mut msr = ffi::uc_x86_msr { rid: number, value: 0 };
+        let mut msr = ffi::uc_x86_msr {
+            rid: number,
+            value: 0,
+        };
         // SAFETY: as in `probe`; the MSR pseudo-register takes this structure.
         unsafe {
             let field = env.add(offset).cast::<u64>();

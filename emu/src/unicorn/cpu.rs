@@ -84,11 +84,6 @@ impl Seg {
 pub(crate) struct CpuState(Box<[u8; at::STATE_SIZE]>);
 
 impl CpuState {
-    /// The bytes that a guest can change, for the digest.
-    pub(crate) fn parts(&self) -> [&[u8]; 2] {
-        [&self.0[..at::UNUSED.start], &self.0[at::UNUSED.end..]]
-    }
-
     /// A general register.
     pub(crate) fn gpr(&self, index: usize) -> u64 {
         self.u64_at(at::REGS + 8 * index)
@@ -239,6 +234,25 @@ impl Cpu {
         self.load(at::ERROR_CODE)
     }
 
+    /// Whether the exception being reported is a software interrupt: RIP is past it then.
+    pub(crate) fn is_software_interrupt(&self) -> bool {
+        self.load::<u32>(at::EXCEPTION_IS_INT) != 0
+    }
+
+    /// Feeds everything the guest can see of this vCPU to `sink`.
+    pub(crate) fn architectural(&self, sink: &mut dyn FnMut(&[u8])) {
+        sink(&self.rflags().to_le_bytes());
+        let mut bytes = |range: std::ops::Range<usize>| {
+            let all: Vec<u8> = range.map(|o| self.load::<u8>(o)).collect();
+            sink(&all);
+        };
+        at::ARCHITECTURAL.into_iter().for_each(&mut bytes);
+        bytes(at::X87);
+        bytes(at::X87_REGISTERS);
+        bytes(at::MXCSR..at::MXCSR + 4);
+        (0..16).for_each(|n| bytes(at::XMM + 64 * n..at::XMM + 64 * n + 16));
+    }
+
     pub(crate) fn segment(&self, which: Seg) -> Segment {
         let o = which.offset();
         Segment {
@@ -265,7 +279,12 @@ impl Cpu {
 
     /// The registers that decide address translation.
     pub(crate) fn space(&self) -> Space {
-        Space { cr0: self.cr(0), cr3: self.cr(3), cr4: self.cr(4), efer: self.efer() }
+        Space {
+            cr0: self.cr(0),
+            cr3: self.cr(3),
+            cr4: self.cr(4),
+            efer: self.efer(),
+        }
     }
 
     /// Guest memory.
@@ -301,7 +320,9 @@ impl Cpu {
         }
         let mut done = 0;
         for &(p, n) in &pieces[..used] {
-            self.ram.write(p, &from[done..done + n]).expect("checked above");
+            self.ram
+                .write(p, &from[done..done + n])
+                .expect("checked above");
             done += n;
         }
         Ok(())
@@ -347,7 +368,9 @@ impl Cpu {
         for part in [0..at::UNUSED.start, at::UNUSED.end..at::STATE_SIZE] {
             // SAFETY: both sides have `STATE_SIZE` bytes and do not overlap; `part` is inside.
             unsafe {
-                self.env.add(part.start).copy_to_nonoverlapping(to.add(part.start), part.len());
+                self.env
+                    .add(part.start)
+                    .copy_to_nonoverlapping(to.add(part.start), part.len());
             }
         }
     }
@@ -385,7 +408,8 @@ pub(crate) fn read_virt(
         let at = VirtAddr(v.0.wrapping_add(done as u64));
         let p = paging::translate(ram, space, at, Access::Peek)?;
         let n = (into.len() - done).min(4096 - (at.0 & 4095) as usize);
-        ram.read(p, &mut into[done..done + n]).ok_or(Fault::NoRam(at, p))?;
+        ram.read(p, &mut into[done..done + n])
+            .ok_or(Fault::NoRam(at, p))?;
         done += n;
     }
     Ok(())

@@ -10,7 +10,7 @@ use std::ptr::null_mut;
 use unicorn_engine_sys as ffi;
 
 use super::check;
-use super::cpu::Cpu;
+use super::cpu::{Cpu, CpuState};
 use super::layout as at;
 use super::ram::Ram;
 use crate::error::{Error, ErrorKind};
@@ -39,7 +39,8 @@ pub(crate) trait Handler {
     /// `IN`.
     fn port_in(&mut self, cpu: &Cpu, port: u16, size: u32) -> u32;
     /// `OUT`.
-    fn port_out(&mut self, obs: &mut dyn Observer, cpu: &Cpu, port: u16, size: u32, v: u32) -> Flow;
+    fn port_out(&mut self, obs: &mut dyn Observer, cpu: &Cpu, port: u16, size: u32, v: u32)
+    -> Flow;
     /// `CPUID`: sets the registers itself.
     fn cpuid(&mut self, cpu: &Cpu);
     /// `RDTSC`, and `RDTSCP` when `aux`: sets the registers itself.
@@ -105,7 +106,11 @@ impl<H: Handler> Engine<H> {
                 return Err(e);
             }
         };
-        let cpu = Cpu { uc, env, ram: ram.view() };
+        let cpu = Cpu {
+            uc,
+            env,
+            ram: ram.view(),
+        };
         let slot = Box::into_raw(Box::new(Slot::<H> {
             handler: null_mut(),
             observer: None,
@@ -126,8 +131,20 @@ impl<H: Handler> Engine<H> {
         use ffi::{HookType as T, X86Insn as I};
         self.hook(T::BLOCK, on_block::<H> as *const () as usize, 1, 0, 0)?;
         self.hook(T::INTR, on_interrupt::<H> as *const () as usize, 1, 0, 0)?;
-        self.hook(T::INSN_INVALID, on_invalid::<H> as *const () as usize, 1, 0, 0)?;
-        self.hook(T::EDGE_GENERATED, on_translated::<H> as *const () as usize, 1, 0, 0)?;
+        self.hook(
+            T::INSN_INVALID,
+            on_invalid::<H> as *const () as usize,
+            1,
+            0,
+            0,
+        )?;
+        self.hook(
+            T::EDGE_GENERATED,
+            on_translated::<H> as *const () as usize,
+            1,
+            0,
+            0,
+        )?;
         let insns = [
             (I::IN, on_in::<H> as *const () as usize),
             (I::OUT, on_out::<H> as *const () as usize),
@@ -171,7 +188,13 @@ impl<H: Handler> Engine<H> {
     /// Calls [`Handler::site`] whenever the instruction at `pc` is about to execute, from the next
     /// translation of its block on. There is no way back, nor need for one: the handler decides.
     pub(crate) fn add_site(&mut self, pc: VirtAddr) -> Result<(), Error> {
-        self.hook(ffi::HookType::CODE, on_site::<H> as *const () as usize, pc.0, pc.0, 0)
+        self.hook(
+            ffi::HookType::CODE,
+            on_site::<H> as *const () as usize,
+            pc.0,
+            pc.0,
+            0,
+        )
     }
 
     /// Forgets the translations that touch `pc`, which must be mapped for the loaded vCPU.
@@ -198,6 +221,16 @@ impl<H: Handler> Engine<H> {
         // SAFETY: `slot` lives as long as `self`; callbacks, the only others that touch it, run
         // only inside `run`, which borrows `self` mutably.
         unsafe { &(*self.slot).cpu }
+    }
+
+    /// Lends the engine's CPU to the state of another vCPU, for reading.
+    pub(crate) fn with_state<T>(&self, state: &CpuState, f: impl FnOnce(&Cpu) -> T) -> T {
+        let cpu = self.cpu();
+        let own = cpu.snapshot();
+        cpu.load_state(state);
+        let result = f(cpu);
+        cpu.load_state(&own);
+        result
     }
 
     /// Runs the loaded vCPU until a callback stops it, it halts, or it touches a device.
@@ -249,7 +282,10 @@ fn ok(status: ffi::uc_error, what: &str) -> Result<(), Error> {
     if status == ffi::uc_error::OK {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Engine, format!("Unicorn could not {what}: {status}")))
+    Err(Error::new(
+        ErrorKind::Engine,
+        format!("Unicorn could not {what}: {status}"),
+    ))
 }
 
 /// The handler, observer and CPU behind a user pointer.

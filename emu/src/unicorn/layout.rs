@@ -38,10 +38,21 @@ pub(super) const FMASK: usize = 4856;
 pub(super) const KERNEL_GS_BASE: usize = 4864;
 pub(super) const TSC_AUX: usize = 4896;
 pub(super) const ERROR_CODE: usize = 5384;
+pub(super) const EXCEPTION_IS_INT: usize = 5388;
 /// `end_reset_fields`: what belongs to one CPU ends here, and `uc_context` holds just as much.
 pub(super) const STATE_SIZE: usize = 5568;
 /// `sizeof(struct uc_context)`, the header before a context's data.
 pub(super) const CONTEXT_HEADER: usize = 40;
+
+/// The parts of the state that the guest can see and that do not depend on how its code was cut into
+/// blocks: not the lazy flags (`EFLAGS..HFLAGS`), not the translator's temporaries and exception
+/// notes. RFLAGS is added by hand.
+pub(super) const ARCHITECTURAL: [std::ops::Range<usize>; 4] =
+    [REGS..EFLAGS, SEGS..CR + 9 * 8, EFER..EFER + 8, 4800..4872];
+
+/// x87 state: stack top, status, control and tags; then the eight registers.
+pub(super) const X87: std::ops::Range<usize> = 604..620;
+pub(super) const X87_REGISTERS: std::ops::Range<usize> = 624..624 + 8 * 16;
 
 /// Parts of the state that no guest of this machine can change: the upper halves of vector
 /// registers (no AVX in CPUID) and registers 16 to 31. A swap leaves them out.

@@ -33,7 +33,10 @@ impl Ram {
         if base.is_null() {
             handle_alloc_error(layout);
         }
-        Self { view: RamView { base, len }, layout }
+        Self {
+            view: RamView { base, len },
+            layout,
+        }
     }
 
     pub(crate) fn view(&self) -> RamView {

@@ -1,0 +1,172 @@
+//! How many instructions a block has, where they start, and what the last one is.
+//!
+//! Unicorn's block hook says where a block starts and how many bytes it has. This table turns that
+//! into an exact count, once per block: the front is a direct-mapped cache on the virtual address,
+//! behind it a map keyed by physical address, size and mode. The front's entries carry a
+//! *generation*, which changes whenever cached address translations may have changed; an entry of
+//! another generation is looked up again through the page tables. When the engine translates a
+//! block anew (its bytes may have changed) it says so, and the block is decoded again; its own count
+//! is compared with ours then.
+
+use std::collections::BTreeMap;
+
+use crate::decode::{Decoded, Decoder, Kind, Mode};
+use crate::error::{Error, ErrorKind};
+use crate::units::PhysAddr;
+
+/// What is known about one block.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Block {
+    pub(crate) insns: Box<[Decoded]>,
+    pub(crate) bytes: u32,
+}
+
+impl Block {
+    /// The index of the instruction at an offset, if one starts there.
+    pub(crate) fn index_at(&self, offset: u64) -> Option<u64> {
+        let offset = u16::try_from(offset).ok()?;
+        self.insns
+            .binary_search_by_key(&offset, |d| d.offset)
+            .ok()
+            .map(|i| i as u64)
+    }
+
+    /// The kind of the last instruction.
+    pub(crate) fn last(&self) -> Kind {
+        self.insns.last().map_or(Kind::Plain, |d| d.kind)
+    }
+
+    /// Whether a legal stop follows the block.
+    pub(crate) fn ends_legally(&self) -> bool {
+        matches!(self.last(), Kind::Transfer | Kind::Rep | Kind::Halt)
+    }
+}
+
+/// One line of the front cache. All zero is empty: generations start at 1.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Line {
+    pub(crate) pc: u64,
+    pub(crate) size: u32,
+    pub(crate) mode: u32,
+    pub(crate) generation: u32,
+    pub(crate) insns: u32,
+    /// [`flag`] bits; zero means that nothing but counting is to be done.
+    pub(crate) flags: u32,
+    /// Index for [`Blocks::get`].
+    pub(crate) block: u32,
+}
+
+/// What makes a block more than a number of instructions.
+pub(crate) mod flag {
+    /// No legal stop follows.
+    pub(crate) const SPLIT: u32 = 1;
+    /// Cached address translations may change in it.
+    pub(crate) const FLUSHES: u32 = 2;
+    /// An observer watches its start.
+    pub(crate) const WATCHED: u32 = 4;
+}
+
+const LINES: usize = 1 << 14;
+
+/// The table.
+pub(crate) struct Blocks {
+    lines: Box<[Line; LINES]>,
+    known: BTreeMap<(PhysAddr, u32, Mode), u32>,
+    all: Vec<Block>,
+    /// Blocks translated and not looked up since: (virtual address, size) to the engine's count.
+    fresh: BTreeMap<(u64, u32), u16>,
+}
+
+impl Blocks {
+    pub(crate) fn new() -> Self {
+        let lines = vec![Line::default(); LINES].into_boxed_slice();
+        let lines = lines.try_into().ok().expect("the length is LINES");
+        Self {
+            lines,
+            known: BTreeMap::new(),
+            all: Vec::new(),
+            fresh: BTreeMap::new(),
+        }
+    }
+
+    #[inline(always)]
+    fn index(pc: u64) -> usize {
+        (pc ^ pc >> 13) as usize & (LINES - 1)
+    }
+
+    /// The front cache's line for an address, whatever is in it.
+    #[inline(always)]
+    pub(crate) fn line(&self, pc: u64) -> Line {
+        self.lines[Self::index(pc)]
+    }
+
+    /// As [`Blocks::line`], without copying it.
+    #[inline(always)]
+    pub(crate) fn line_ref(&self, pc: u64) -> &Line {
+        &self.lines[Self::index(pc)]
+    }
+
+    /// Empties the line of an address: whether it is watched changed.
+    pub(crate) fn forget_line(&mut self, pc: u64) {
+        self.lines[Self::index(pc)] = Line::default();
+    }
+
+    /// Puts a line into the front cache.
+    pub(crate) fn set_line(&mut self, line: Line) {
+        self.lines[Self::index(line.pc)] = line;
+    }
+
+    pub(crate) fn get(&self, index: u32) -> &Block {
+        &self.all[index as usize]
+    }
+
+    /// The engine translated a block, so its bytes may not be those decoded before.
+    pub(crate) fn translated(&mut self, pc: u64, size: u32, insns: u16) {
+        self.fresh.insert((pc, size), insns);
+        let line = &mut self.lines[Self::index(pc)];
+        if line.pc == pc {
+            *line = Line::default();
+        }
+    }
+
+    /// The block at a physical address, decoded if it is new or was translated anew. `bytes` reads
+    /// them on demand.
+    pub(crate) fn find(
+        &mut self,
+        decoder: &Decoder,
+        pc: u64,
+        at: PhysAddr,
+        size: u32,
+        mode: Mode,
+        bytes: impl FnOnce() -> Result<Vec<u8>, Error>,
+    ) -> Result<u32, Error> {
+        let key = (at, size, mode);
+        let fresh = self.fresh.remove(&(pc, size));
+        if fresh.is_none()
+            && let Some(&index) = self.known.get(&key)
+        {
+            return Ok(index);
+        }
+        let insns = decoder.block(mode, &bytes()?).into_boxed_slice();
+        if let Some(engine) = fresh
+            && usize::from(engine) != insns.len()
+        {
+            let message = format!(
+                "the block at {pc:#x} ({size} bytes) has {} instructions for capstone and {engine} \
+                 for the engine",
+                insns.len()
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let block = Block { insns, bytes: size };
+        if let Some(&index) = self.known.get(&key)
+            && self.all[index as usize] == block
+        {
+            return Ok(index);
+        }
+        let index = self.all.len() as u32;
+        self.all.push(block);
+        self.known.insert(key, index);
+        Ok(index)
+    }
+}

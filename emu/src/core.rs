@@ -1,0 +1,661 @@
+//! What happens while a vCPU runs: counting, legal stops, watched addresses, exceptions, ports.
+//!
+//! The clock of the running vCPU is exact at every block start. A block is counted whole when it is
+//! entered; whoever needs the clock in the middle of it adds the index of the instruction to the count
+//! at entry, and whoever leaves it early (a fault, a device access) takes back what was not executed.
+//!
+//! A block start is a *legal stop* if the instruction before it was a control transfer, an iteration
+//! of a REP instruction, HLT, or if an exception was just delivered. Starts that exist because the
+//! translator, or a site's hook, ended a block early are not; [`Core::split`] says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::blocks::{Blocks, Line, flag};
+use crate::cpuid;
+use crate::decode::{Decoder, Kind, Mode};
+use crate::deliver::{self, DOUBLE_FAULT, Nested, Source};
+use crate::device::cmos::Cmos;
+use crate::device::serial::{self, Serial};
+use crate::error::{Error, ErrorKind};
+use crate::layout::*;
+use crate::observe::{CpuView, Exception, Observer, Requests, Site};
+use crate::paging::{Access, Space};
+use crate::unicorn::{Cpu, Flow, Handler, hf};
+use crate::units::{Cycles, Insns, Stamp, VcpuId, VirtAddr};
+
+/// How many block starts an error shows.
+const HISTORY: usize = 32;
+
+/// No block is being executed.
+const NO_BLOCK: u32 = u32::MAX;
+
+/// Why the running vCPU was stopped.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// At a legal stop: time is up, or an interrupt can be delivered.
+    Legal,
+    /// Hooks must be added before it goes on.
+    Sites,
+    /// An RDMSR or WRMSR that the engine would get wrong is next.
+    Msr,
+    /// The run ends in an error.
+    Fatal(ErrorKind, String),
+}
+
+/// What a hooked instruction is hooked for.
+#[derive(Clone, Copy, Default)]
+struct SiteUse {
+    watched: bool,
+    msr: bool,
+    /// The engine has a hook on it.
+    hooked: bool,
+}
+
+/// The state of the running vCPU's stretch, and everything its callbacks need.
+pub(crate) struct Core {
+    /// Clock at the end of the current block, or exact if none is executing.
+    pub(crate) count: u64,
+    /// Clock at its entry.
+    entry: u64,
+    /// Above this the slow path looks; 0 makes it look at every block.
+    hot_limit: u64,
+    generation: u32,
+    block_size: u32,
+    block_pc: u64,
+    block: u32,
+    /// Blocks executed, and the index of the next line of the history.
+    pub(crate) executed: u64,
+    history: [u64; HISTORY],
+    blocks: Blocks,
+
+    /// The slice ends, or an event is due, at the first legal stop from here on.
+    pub(crate) limit: u64,
+    /// An interrupt waits for IF or for the end of a shadow.
+    pub(crate) interrupt_waits: bool,
+    /// The position follows an instruction that no legal stop follows.
+    pub(crate) split: bool,
+    /// Clock of the last legal stop, if `split`.
+    stretch_from: u64,
+    /// Entry of the last block that was entered off a legal stop.
+    illegal_entry: Option<u64>,
+    pub(crate) longest_stretch: u64,
+    flush_pending: bool,
+    spaces: BTreeMap<Space, u32>,
+    next_generation: u32,
+    pub(crate) stop: Option<Stop>,
+
+    pub(crate) vcpu: VcpuId,
+    pub(crate) vcpus: u32,
+    /// Cycles of the running vCPU that were no instructions: time it was halted.
+    pub(crate) skipped: u64,
+    pub(crate) decoder: Decoder,
+
+    sites: BTreeMap<u64, SiteUse>,
+    starts: BTreeSet<u64>,
+    /// Sites the engine has no hook for yet.
+    pub(crate) to_hook: Vec<VirtAddr>,
+    reported: [Option<(VcpuId, u64, u64)>; 2],
+    requests: Requests,
+    port_accesses: (u64, usize),
+
+    serial: Serial,
+    cmos: Cmos,
+    pub(crate) power_off: bool,
+    /// Latest clock of a task switch, console byte or HLT.
+    pub(crate) progress: u64,
+    pub(crate) unknown_ports: BTreeMap<u16, u64>,
+    pub(crate) exceptions: BTreeMap<u8, u64>,
+}
+
+/// How the bytes at RIP decode.
+pub(crate) fn mode(hflags: u32) -> Mode {
+    match (hflags & hf::CS64 != 0, hflags & hf::CS32 != 0) {
+        (true, _) => Mode::Bits64,
+        (false, true) => Mode::Bits32,
+        (false, false) => Mode::Bits16,
+    }
+}
+
+impl Core {
+    pub(crate) fn new(vcpus: u32) -> Result<Self, Error> {
+        Ok(Self {
+            count: 0,
+            entry: 0,
+            hot_limit: 0,
+            generation: 1,
+            block_size: 0,
+            block_pc: 0,
+            block: NO_BLOCK,
+            executed: 0,
+            history: [0; HISTORY],
+            blocks: Blocks::new(),
+            limit: 0,
+            interrupt_waits: false,
+            split: false,
+            stretch_from: 0,
+            illegal_entry: None,
+            longest_stretch: 0,
+            flush_pending: false,
+            spaces: BTreeMap::new(),
+            next_generation: 2,
+            stop: None,
+            vcpu: VcpuId(0),
+            vcpus,
+            skipped: 0,
+            decoder: Decoder::new()?,
+            sites: BTreeMap::new(),
+            starts: BTreeSet::new(),
+            to_hook: Vec::new(),
+            reported: [None; 2],
+            requests: Requests::default(),
+            port_accesses: (0, 0),
+            serial: Serial::default(),
+            cmos: Cmos::default(),
+            power_off: false,
+            progress: 0,
+            unknown_ports: BTreeMap::new(),
+            exceptions: BTreeMap::new(),
+        })
+    }
+
+    /// Starts of the blocks executed last, oldest first.
+    pub(crate) fn last_blocks(&self) -> Vec<VirtAddr> {
+        let from = self.executed.saturating_sub(HISTORY as u64);
+        (from..self.executed)
+            .map(|n| VirtAddr(self.history[n as usize % HISTORY]))
+            .collect()
+    }
+
+    /// A stamp of the running vCPU.
+    pub(crate) fn stamp_at(&self, cycles: u64) -> Stamp {
+        let insns = Insns(cycles.wrapping_sub(self.skipped));
+        Stamp {
+            vcpu: self.vcpu,
+            cycles: Cycles(cycles),
+            insns,
+        }
+    }
+
+    /// Another vCPU was loaded, with its clock and its address space.
+    pub(crate) fn switched(&mut self, vcpu: VcpuId, count: u64, skipped: u64, space: Space) {
+        self.vcpu = vcpu;
+        self.count = count;
+        self.skipped = skipped;
+        self.block = NO_BLOCK;
+        if self.flush_pending {
+            self.new_generation();
+        }
+        let next = &mut self.next_generation;
+        self.generation = *self.spaces.entry(space).or_insert_with(|| {
+            *next += 1;
+            *next
+        });
+    }
+
+    /// Cached address translations may have changed.
+    fn new_generation(&mut self) {
+        self.flush_pending = false;
+        self.spaces.clear();
+        self.next_generation += 1;
+        self.generation = self.next_generation;
+    }
+
+    /// Sets the fast path's limit from everything that needs the slow one.
+    pub(crate) fn rearm(&mut self) {
+        let slow = self.split || self.flush_pending || self.interrupt_waits || self.power_off;
+        self.hot_limit = if slow { 0 } else { self.limit };
+    }
+
+    /// The index, in the block being executed, of the instruction at a linear address.
+    pub(crate) fn index_of(&self, pc: VirtAddr) -> Option<u64> {
+        if self.block == NO_BLOCK {
+            return None;
+        }
+        let offset = pc.0.wrapping_sub(self.block_pc);
+        if offset >= u64::from(self.block_size) {
+            return None;
+        }
+        self.blocks.get(self.block).index_at(offset)
+    }
+
+    /// The clock at an instruction of the block being executed.
+    fn clock_at(&self, pc: VirtAddr) -> u64 {
+        self.index_of(pc).map_or(self.count, |i| self.entry + i)
+    }
+
+    /// Leaves the current block before its instruction `index`, off any legal stop.
+    pub(crate) fn leave_block(&mut self, index: u64) {
+        self.count = self.entry + index;
+        if self.illegal_entry != Some(self.entry) {
+            self.stretch_from = self.entry;
+        }
+        self.split = true;
+        self.block = NO_BLOCK;
+        self.rearm();
+    }
+
+    /// The instruction at the current position was done by the host.
+    pub(crate) fn retire_one(&mut self) {
+        self.count += 1;
+    }
+
+    /// The position became a legal stop: an exception or interrupt was delivered, or HLT executed.
+    pub(crate) fn legal_position(&mut self) {
+        if self.split {
+            self.longest_stretch = self.longest_stretch.max(self.count - self.stretch_from);
+        }
+        self.split = false;
+        self.block = NO_BLOCK;
+        self.rearm();
+    }
+
+    /// The last instruction of the block being executed.
+    pub(crate) fn last_kind(&self) -> Kind {
+        if self.block == NO_BLOCK {
+            Kind::Plain
+        } else {
+            self.blocks.get(self.block).last()
+        }
+    }
+
+    /// Adds or removes a watched address.
+    pub(crate) fn change(&mut self, at: VirtAddr, site: Site, add: bool) {
+        match site {
+            Site::Block => {
+                let changed = if add {
+                    self.starts.insert(at.0)
+                } else {
+                    self.starts.remove(&at.0)
+                };
+                if changed {
+                    self.blocks.forget_line(at.0);
+                }
+            }
+            Site::Instruction => {
+                let site = self.sites.entry(at.0).or_default();
+                site.watched = add;
+                if add && !site.hooked {
+                    site.hooked = true;
+                    self.to_hook.push(at);
+                }
+            }
+        }
+    }
+
+    /// Applies what an observer asked for; whether the engine must be left for it.
+    fn settle_requests(&mut self, clock: u64) -> bool {
+        if std::mem::take(&mut self.requests.progress) {
+            self.progress = self.progress.max(clock);
+        }
+        for (at, site, add) in std::mem::take(&mut self.requests.changes) {
+            self.change(at, site, add);
+        }
+        !self.to_hook.is_empty()
+    }
+
+    /// Reports a hit, unless this very one was reported before a stop.
+    fn report(&mut self, observer: &mut dyn Observer, cpu: &Cpu, pc: u64, clock: u64, site: Site) {
+        let this = Some((self.vcpu, clock, pc));
+        let slot = &mut self.reported[site as usize];
+        if *slot == this {
+            return;
+        }
+        *slot = this;
+        let stamp = self.stamp_at(clock);
+        let mut view = CpuView {
+            cpu,
+            stamp,
+            requests: &mut self.requests,
+        };
+        observer.hit(&mut view, VirtAddr(pc), site);
+    }
+
+    fn fatal(&mut self, kind: ErrorKind, message: String) -> Flow {
+        self.stop = Some(Stop::Fatal(kind, message));
+        Flow::Stop
+    }
+
+    /// Counts a block that is about to run.
+    #[inline(always)]
+    fn enter(&mut self, line: &Line) {
+        self.history[self.executed as usize % HISTORY] = line.pc;
+        self.executed += 1;
+        self.entry = self.count;
+        self.count += u64::from(line.insns);
+        self.block_pc = line.pc;
+        self.block_size = line.size;
+        self.block = line.block;
+    }
+
+    /// The line for a block, from the front cache or made anew.
+    fn line(&mut self, cpu: &Cpu, pc: u64, size: u32) -> Result<Line, Error> {
+        let hflags = cpu.hflags();
+        let line = self.blocks.line(pc);
+        if (line.pc, line.size, line.mode, line.generation)
+            == (pc, size, hflags & hf::MODE, self.generation)
+        {
+            return Ok(line);
+        }
+        let at = cpu
+            .translate(VirtAddr(pc), Access::Peek)
+            .map_err(|f| Error::new(ErrorKind::Unsupported, format!("code at {f}")))?;
+        let index = self
+            .blocks
+            .find(&self.decoder, pc, at, size, mode(hflags), || {
+                let mut bytes = vec![0; size as usize];
+                cpu.read_virt(VirtAddr(pc), &mut bytes)
+                    .map_err(|f| Error::new(ErrorKind::Unsupported, format!("code at {f}")))?;
+                Ok(bytes)
+            })?;
+        let block = self.blocks.get(index);
+        let insns = block.insns.len() as u32;
+        let mut flags = 0;
+        if !block.ends_legally() {
+            flags |= flag::SPLIT;
+        }
+        if block.last() == Kind::FlushesTlb {
+            flags |= flag::FLUSHES;
+        }
+        if self.starts.contains(&pc) {
+            flags |= flag::WATCHED;
+        }
+        for d in block.insns.iter().filter(|d| d.kind == Kind::Msr) {
+            let address = pc + u64::from(d.offset);
+            let site = self.sites.entry(address).or_default();
+            site.msr = true;
+            if !site.hooked {
+                site.hooked = true;
+                self.to_hook.push(VirtAddr(address));
+            }
+        }
+        self.longest_stretch = self.longest_stretch.max(insns.into());
+        let mode = hflags & hf::MODE;
+        let line = Line {
+            pc,
+            size,
+            mode,
+            generation: self.generation,
+            insns,
+            flags,
+            block: index,
+        };
+        self.blocks.set_line(line);
+        Ok(line)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn block_slow(&mut self, observer: &mut dyn Observer, cpu: &Cpu, pc: u64, size: u32) -> Flow {
+        if self.flush_pending {
+            self.new_generation();
+        }
+        let legal = !self.split;
+        if legal && (self.count >= self.limit || self.power_off || self.can_interrupt(cpu)) {
+            self.stop = Some(Stop::Legal);
+            return Flow::Stop;
+        }
+        let line = match self.line(cpu, pc, size) {
+            Ok(line) => line,
+            Err(e) => return self.fatal(e.kind(), e.message().to_string()),
+        };
+        if !self.to_hook.is_empty() {
+            self.stop = Some(Stop::Sites);
+            return Flow::Stop;
+        }
+        if line.flags & flag::WATCHED != 0 && legal {
+            self.report(observer, cpu, pc, self.count, Site::Block);
+            if self.settle_requests(self.count) {
+                self.stop = Some(Stop::Sites);
+                return Flow::Stop;
+            }
+        }
+        self.enter(&line);
+        self.illegal_entry = (!legal).then_some(self.entry);
+        self.flush_pending = line.flags & flag::FLUSHES != 0;
+        if line.flags & flag::SPLIT != 0 {
+            if legal {
+                self.stretch_from = self.entry;
+            }
+            self.split = true;
+        } else {
+            if !legal {
+                self.longest_stretch = self.longest_stretch.max(self.count - self.stretch_from);
+            }
+            self.split = false;
+        }
+        self.rearm();
+        Flow::Continue
+    }
+
+    /// Whether an interrupt waits that could be delivered here.
+    fn can_interrupt(&self, cpu: &Cpu) -> bool {
+        self.interrupt_waits && cpu.interrupts_on() && cpu.hflags() & hf::INHIBIT_IRQ == 0
+    }
+
+    /// Delivers a vector, and what its delivery raises, up to a triple fault.
+    pub(crate) fn raise(
+        &mut self,
+        observer: &mut dyn Observer,
+        cpu: &Cpu,
+        vector: u8,
+        error: Option<u32>,
+        source: Source,
+    ) -> Result<(), (ErrorKind, String)> {
+        let rip = cpu.rip();
+        if cpu.hflags() & hf::LMA == 0 {
+            let what = format!("vector {vector} outside long mode, at {rip:#x}");
+            return Err((ErrorKind::TripleFault, what));
+        }
+        let (mut vector, mut error, mut source) = (vector, error, source);
+        let first = vector;
+        while let Err(nested) = deliver::deliver(cpu, vector, error, source, rip) {
+            let Nested {
+                vector: raised,
+                error: code,
+                cr2,
+            } = deliver::combine(vector, nested);
+            if let Some(cr2) = cr2 {
+                cpu.set_cr(2, cr2);
+            }
+            if vector == DOUBLE_FAULT {
+                let what = format!(
+                    "triple fault: vector {first} at {rip:#x} (CR2 {:#x}) and then the double fault \
+                     could not be delivered: vector {}, error code {:#x}",
+                    cpu.cr(2),
+                    nested.vector,
+                    nested.error
+                );
+                return Err((ErrorKind::TripleFault, what));
+            }
+            (vector, error, source) = (raised, Some(code), Source::Exception);
+        }
+        if source != Source::External {
+            *self.exceptions.entry(vector).or_default() += 1;
+        }
+        let exception = Exception {
+            vector,
+            rip: VirtAddr(rip),
+            error_code: error,
+            cr2: VirtAddr(cpu.cr(2)),
+            external: source == Source::External,
+        };
+        self.legal_position();
+        observer.exception(self.stamp_at(self.count), exception);
+        Ok(())
+    }
+
+    /// The clock at the port instruction being executed: the n-th access of a block is its n-th
+    /// port instruction, since blocks are straight lines.
+    fn port_clock(&mut self) -> u64 {
+        let nth = if self.port_accesses.0 == self.executed {
+            self.port_accesses.1
+        } else {
+            0
+        };
+        self.port_accesses = (self.executed, nth + 1);
+        if self.block == NO_BLOCK {
+            return self.count;
+        }
+        let insns = &self.blocks.get(self.block).insns;
+        let mut ports = insns
+            .iter()
+            .enumerate()
+            .filter(|(_, d)| d.kind == Kind::PortIo);
+        let index = ports
+            .nth(nth)
+            .map_or(insns.len().saturating_sub(1), |(i, _)| i);
+        self.entry + index as u64
+    }
+
+    /// The state of the devices that are not part of a vCPU, for the digest.
+    pub(crate) fn device_bytes(&self) -> Vec<u8> {
+        let mut all = self.serial.bytes().to_vec();
+        all.push(self.cmos.index());
+        all.push(self.power_off.into());
+        all
+    }
+}
+
+impl Handler for Core {
+    #[inline(always)]
+    fn block(&mut self, observer: &mut dyn Observer, cpu: &Cpu, pc: u64, size: u32) -> Flow {
+        if self.count < self.hot_limit {
+            let line = self.blocks.line_ref(pc);
+            if line.pc == pc
+                && line.size == size
+                && line.generation == self.generation
+                && line.flags == 0
+                && line.mode == cpu.hflags() & hf::MODE
+            {
+                let line = *line;
+                self.enter(&line);
+                return Flow::Continue;
+            }
+        }
+        self.block_slow(observer, cpu, pc, size)
+    }
+
+    fn site(&mut self, observer: &mut dyn Observer, cpu: &Cpu, pc: u64) -> Flow {
+        let Some(&site) = self.sites.get(&pc) else {
+            return Flow::Continue;
+        };
+        let Some(index) = self.index_of(VirtAddr(pc)) else {
+            return self.fatal(
+                ErrorKind::Engine,
+                format!("{pc:#x} is no instruction of its block"),
+            );
+        };
+        let clock = self.entry + index;
+        if site.watched {
+            self.report(observer, cpu, pc, clock, Site::Instruction);
+            if self.settle_requests(clock) {
+                self.leave_block(index);
+                self.stop = Some(Stop::Sites);
+                return Flow::Stop;
+            }
+        }
+        if site.msr && !crate::msr::engine_knows(cpu) {
+            self.leave_block(index);
+            self.stop = Some(Stop::Msr);
+            return Flow::Stop;
+        }
+        Flow::Continue
+    }
+
+    fn interrupt(&mut self, observer: &mut dyn Observer, cpu: &Cpu, vector: u32) -> Flow {
+        let vector = vector as u8;
+        let invalid = vector == 6;
+        let software = !invalid && cpu.is_software_interrupt();
+        let code = cpu.error_code();
+        // A failed instruction fetch found no block to run: nothing is to be taken back.
+        let fetch = vector == deliver::PAGE_FAULT && code & 0x10 != 0;
+        if !software
+            && !fetch
+            && let Some(index) = self.index_of(cpu.linear_rip())
+        {
+            self.count = self.entry + index;
+        }
+        let source = if software {
+            Source::Software
+        } else {
+            Source::Exception
+        };
+        let error = (!software && deliver::has_error_code(vector)).then_some(code);
+        match self.raise(observer, cpu, vector, error, source) {
+            Ok(()) => Flow::Continue,
+            Err((kind, message)) => self.fatal(kind, message),
+        }
+    }
+
+    fn translated(&mut self, pc: u64, size: u16, insns: u16) {
+        self.blocks.translated(pc, size.into(), insns);
+    }
+
+    fn port_in(&mut self, _cpu: &Cpu, port: u16, size: u32) -> u32 {
+        self.port_clock();
+        match port {
+            COM1..COM1_END if size == 1 => self.serial.read(port - COM1).into(),
+            CMOS_DATA if size == 1 => self.cmos.read().into(),
+            CMOS_INDEX if size == 1 => self.cmos.index().into(),
+            SLEEP_CONTROL | SLEEP_STATUS if size == 1 => 0,
+            _ => {
+                *self.unknown_ports.entry(port).or_default() += 1;
+                u32::MAX >> (32 - 8 * size.clamp(1, 4))
+            }
+        }
+    }
+
+    fn port_out(
+        &mut self,
+        observer: &mut dyn Observer,
+        _cpu: &Cpu,
+        port: u16,
+        size: u32,
+        value: u32,
+    ) -> Flow {
+        let clock = self.port_clock();
+        match port {
+            COM1..COM1_END if size == 1 => {
+                if let Some(byte) = self.serial.write(port - COM1, value as u8) {
+                    self.progress = self.progress.max(clock);
+                    observer.console(self.stamp_at(clock), byte);
+                }
+            }
+            CMOS_INDEX if size == 1 => self.cmos.select(value as u8),
+            SLEEP_CONTROL if size == 1 => {
+                if value as u8 == S5_SLP_TYP << 2 | SLP_EN {
+                    self.power_off = true;
+                    self.rearm();
+                }
+            }
+            CMOS_DATA | SLEEP_STATUS if size == 1 => {}
+            // POST codes and the I/O delay of old hardware.
+            0x80 | 0xed => {}
+            _ => *self.unknown_ports.entry(port).or_default() += 1,
+        }
+        Flow::Continue
+    }
+
+    fn cpuid(&mut self, cpu: &Cpu) {
+        let (leaf, subleaf) = (cpu.gpr(0) as u32, cpu.gpr(1) as u32);
+        let [a, b, c, d] = cpuid::cpuid(leaf, subleaf, self.vcpu.0, self.vcpus);
+        for (register, value) in [(0, a), (3, b), (1, c), (2, d)] {
+            cpu.set_gpr(register, value.into());
+        }
+    }
+
+    fn rdtsc(&mut self, cpu: &Cpu, aux: bool) {
+        let now = self.clock_at(cpu.linear_rip());
+        cpu.set_gpr(0, now & 0xffff_ffff);
+        cpu.set_gpr(2, now >> 32);
+        if aux {
+            cpu.set_gpr(1, cpu.tsc_aux() & 0xffff_ffff);
+        }
+    }
+
+    fn syscall(&mut self, cpu: &Cpu) {
+        deliver::syscall(cpu);
+    }
+}
+
+const COM1_END: u16 = COM1 + serial::PORTS;

@@ -1,0 +1,483 @@
+//! The local APIC in xAPIC mode (SDM vol. 3, chapter 11): registers, priorities, timer.
+//!
+//! Time is given with every access; the device has no clock of its own. What it sends to others
+//! comes back as a [`Command`], which the machine routes.
+//!
+//! Not emulated: x2APIC, logical destinations, lowest priority, LINT pins, thermal and performance
+//! vectors (registers only), the TSC-deadline timer.
+
+/// Register offsets.
+mod reg {
+    pub(super) const ID: u32 = 0x20;
+    pub(super) const VERSION: u32 = 0x30;
+    pub(super) const TPR: u32 = 0x80;
+    pub(super) const APR: u32 = 0x90;
+    pub(super) const PPR: u32 = 0xa0;
+    pub(super) const EOI: u32 = 0xb0;
+    pub(super) const LDR: u32 = 0xd0;
+    pub(super) const DFR: u32 = 0xe0;
+    pub(super) const SVR: u32 = 0xf0;
+    pub(super) const ISR: u32 = 0x100;
+    pub(super) const TMR: u32 = 0x180;
+    pub(super) const IRR: u32 = 0x200;
+    pub(super) const ESR: u32 = 0x280;
+    pub(super) const LVT_CMCI: u32 = 0x2f0;
+    pub(super) const ICR_LOW: u32 = 0x300;
+    pub(super) const ICR_HIGH: u32 = 0x310;
+    pub(super) const LVT_TIMER: u32 = 0x320;
+    pub(super) const LVT_ERROR: u32 = 0x370;
+    pub(super) const TMICT: u32 = 0x380;
+    pub(super) const TMCCT: u32 = 0x390;
+    pub(super) const TDCR: u32 = 0x3e0;
+}
+
+/// Integrated APIC, six LVT entries.
+const VERSION: u32 = 0x14 | 5 << 16;
+const SVR_ENABLE: u32 = 1 << 8;
+const LVT_MASKED: u32 = 1 << 16;
+const TIMER_MODE: u32 = 3 << 17;
+const TIMER_PERIODIC: u32 = 1 << 17;
+/// LVT entries: timer, thermal, performance, LINT0, LINT1, error.
+const LVTS: usize = 6;
+
+/// Delivery modes of the interrupt command register.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Delivery {
+    Fixed(u8),
+    Nmi,
+    Init,
+    Startup(u8),
+}
+
+/// Whom a command is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Destination {
+    Apic(u8),
+    Myself,
+    All,
+    AllButMyself,
+}
+
+/// What a register write sends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Command {
+    pub(crate) delivery: Delivery,
+    pub(crate) to: Destination,
+}
+
+/// Why a register write could not be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unsupported {
+    DeliveryMode(u32),
+    LogicalDestination,
+    TimerMode(u32),
+}
+
+/// 256 bits, one per vector.
+type Vectors = [u64; 4];
+
+/// One local APIC.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Lapic {
+    id: u8,
+    tpr: u32,
+    ldr: u32,
+    dfr: u32,
+    svr: u32,
+    isr: Vectors,
+    tmr: Vectors,
+    irr: Vectors,
+    icr: [u32; 2],
+    lvt: [u32; LVTS],
+    divide: u32,
+    initial: u32,
+    /// When the running count started, in cycles.
+    started: u64,
+    /// When it reaches zero; `None` while the timer does not run.
+    due: Option<u64>,
+}
+
+fn highest(v: &Vectors) -> Option<u8> {
+    (0..4)
+        .rev()
+        .find(|&w| v[w] != 0)
+        .map(|w| (w as u32 * 64 + 63 - v[w].leading_zeros()) as u8)
+}
+
+fn set(v: &mut Vectors, n: u8) {
+    v[usize::from(n) / 64] |= 1 << (n % 64);
+}
+
+fn clear(v: &mut Vectors, n: u8) {
+    v[usize::from(n) / 64] &= !(1 << (n % 64));
+}
+
+/// The 32-bit register `offset` bytes (16 per register) into an array of vectors.
+fn word(v: &Vectors, offset: u32) -> u32 {
+    let n = (offset / 16) as usize & 7;
+    (v[n / 2] >> (n % 2 * 32)) as u32
+}
+
+impl Lapic {
+    /// The state after power-on.
+    pub(crate) fn new(id: u8) -> Self {
+        Self {
+            id,
+            tpr: 0,
+            ldr: 0,
+            dfr: !0,
+            svr: 0xff,
+            isr: [0; 4],
+            tmr: [0; 4],
+            irr: [0; 4],
+            icr: [0; 2],
+            lvt: [LVT_MASKED; LVTS],
+            divide: 0,
+            initial: 0,
+            started: 0,
+            due: None,
+        }
+    }
+
+    /// The processor priority: the higher of TPR and the interrupt in service.
+    fn ppr(&self) -> u32 {
+        let service = u32::from(highest(&self.isr).unwrap_or(0)) & 0xf0;
+        if self.tpr & 0xf0 >= service {
+            self.tpr & 0xff
+        } else {
+            service
+        }
+    }
+
+    /// The vector to deliver now, if interrupts were enabled.
+    pub(crate) fn pending(&self) -> Option<u8> {
+        let vector = highest(&self.irr)?;
+        (u32::from(vector) & 0xf0 > self.ppr() & 0xf0).then_some(vector)
+    }
+
+    /// The CPU takes the interrupt.
+    pub(crate) fn acknowledge(&mut self, vector: u8) {
+        clear(&mut self.irr, vector);
+        set(&mut self.isr, vector);
+    }
+
+    /// An interrupt arrives. A disabled APIC, and a vector below 16, take none.
+    pub(crate) fn accept(&mut self, vector: u8) {
+        if self.svr & SVR_ENABLE != 0 && vector >= 16 {
+            set(&mut self.irr, vector);
+            clear(&mut self.tmr, vector);
+        }
+    }
+
+    /// When the timer will raise its interrupt, if it will.
+    pub(crate) fn timer_due(&self) -> Option<u64> {
+        if self.lvt[0] & LVT_MASKED != 0 {
+            None
+        } else {
+            self.due
+        }
+    }
+
+    /// Lets the timer catch up with the time, raising its interrupt if it expired.
+    pub(crate) fn advance(&mut self, now: u64) {
+        let Some(due) = self.due.filter(|&due| due <= now) else {
+            return;
+        };
+        if self.lvt[0] & TIMER_MODE == TIMER_PERIODIC {
+            let period = self.period();
+            let missed = (now - due) / period;
+            self.started = due + missed * period;
+            self.due = Some(self.started + period);
+        } else {
+            self.due = None;
+        }
+        if self.lvt[0] & LVT_MASKED == 0 {
+            self.accept(self.lvt[0] as u8);
+        }
+    }
+
+    /// Cycles of one count.
+    fn divisor(&self) -> u64 {
+        let code = self.divide & 3 | self.divide >> 1 & 4;
+        1 << ((code + 1) & 7)
+    }
+
+    /// Cycles from the initial count to zero; never 0 while the timer runs.
+    fn period(&self) -> u64 {
+        u64::from(self.initial) * self.divisor()
+    }
+
+    fn start(&mut self, now: u64) {
+        self.started = now;
+        self.due = (self.initial != 0).then(|| now + self.period());
+    }
+
+    fn current_count(&self, now: u64) -> u32 {
+        match self.due {
+            Some(due) if due > now => (due - now).div_ceil(self.divisor()) as u32,
+            _ => 0,
+        }
+    }
+
+    /// Reads a register; `now` is the clock of the CPU that reads.
+    pub(crate) fn read(&mut self, offset: u32, now: u64) -> u32 {
+        self.advance(now);
+        match offset {
+            reg::ID => u32::from(self.id) << 24,
+            reg::VERSION => VERSION,
+            reg::TPR => self.tpr,
+            reg::APR | reg::EOI => 0,
+            reg::PPR => self.ppr(),
+            reg::LDR => self.ldr,
+            reg::DFR => self.dfr,
+            reg::SVR => self.svr,
+            reg::ISR..reg::TMR => word(&self.isr, offset - reg::ISR),
+            reg::TMR..reg::IRR => word(&self.tmr, offset - reg::TMR),
+            reg::IRR..reg::ESR => word(&self.irr, offset - reg::IRR),
+            reg::ICR_LOW => self.icr[0],
+            reg::ICR_HIGH => self.icr[1],
+            reg::LVT_TIMER..=reg::LVT_ERROR => self.lvt[((offset - reg::LVT_TIMER) / 16) as usize],
+            reg::TMICT => self.initial,
+            reg::TMCCT => self.current_count(now),
+            reg::TDCR => self.divide,
+            // ESR: no errors are ever recorded. CMCI is not there.
+            reg::ESR | reg::LVT_CMCI => 0,
+            _ => 0,
+        }
+    }
+
+    /// Writes a register.
+    pub(crate) fn write(
+        &mut self,
+        offset: u32,
+        value: u32,
+        now: u64,
+    ) -> Result<Option<Command>, Unsupported> {
+        self.advance(now);
+        match offset {
+            reg::TPR => self.tpr = value & 0xff,
+            reg::EOI => {
+                if let Some(vector) = highest(&self.isr) {
+                    clear(&mut self.isr, vector);
+                }
+            }
+            reg::LDR => self.ldr = value & 0xff00_0000,
+            reg::DFR => self.dfr = value | 0x0fff_ffff,
+            reg::SVR => {
+                self.svr = value & 0x3ff;
+                if value & SVR_ENABLE == 0 {
+                    self.lvt.iter_mut().for_each(|l| *l |= LVT_MASKED);
+                }
+            }
+            reg::ICR_HIGH => self.icr[1] = value & 0xff00_0000,
+            reg::ICR_LOW => {
+                self.icr[0] = value & !(1 << 12);
+                return self.command();
+            }
+            reg::LVT_TIMER..=reg::LVT_ERROR => return self.write_lvt(offset, value).map(|()| None),
+            reg::TMICT => {
+                self.initial = value;
+                self.start(now);
+            }
+            reg::TDCR => {
+                // A running count goes on with the new divisor from what is left of it.
+                let left = u64::from(self.current_count(now));
+                self.divide = value & 0xb;
+                if self.due.is_some() {
+                    self.due = Some(now + left * self.divisor());
+                }
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn write_lvt(&mut self, offset: u32, value: u32) -> Result<(), Unsupported> {
+        let n = ((offset - reg::LVT_TIMER) / 16) as usize;
+        if n == 0 && value & TIMER_MODE > TIMER_PERIODIC {
+            return Err(Unsupported::TimerMode(value));
+        }
+        let enabled = self.svr & SVR_ENABLE != 0;
+        self.lvt[n] = if enabled { value } else { value | LVT_MASKED };
+        Ok(())
+    }
+
+    fn command(&self) -> Result<Option<Command>, Unsupported> {
+        let low = self.icr[0];
+        let vector = low as u8;
+        let delivery = match low >> 8 & 7 {
+            0 => Delivery::Fixed(vector),
+            4 => Delivery::Nmi,
+            // INIT with level de-assert only synchronises arbitration ids, which xAPIC lacks.
+            5 if low & (1 << 14) == 0 => return Ok(None),
+            5 => Delivery::Init,
+            6 => Delivery::Startup(vector),
+            mode => return Err(Unsupported::DeliveryMode(mode)),
+        };
+        let to = match low >> 18 & 3 {
+            0 if low & (1 << 11) != 0 => return Err(Unsupported::LogicalDestination),
+            0 if self.icr[1] >> 24 == 0xff => Destination::All,
+            0 => Destination::Apic((self.icr[1] >> 24) as u8),
+            1 => Destination::Myself,
+            2 => Destination::All,
+            _ => Destination::AllButMyself,
+        };
+        Ok(Some(Command { delivery, to }))
+    }
+
+    /// The state as words, for the digest.
+    pub(crate) fn words(&self) -> Vec<u64> {
+        let mut all = vec![u64::from(self.id)];
+        let small = [
+            self.tpr,
+            self.ldr,
+            self.dfr,
+            self.svr,
+            self.icr[0],
+            self.icr[1],
+        ];
+        all.extend(small.map(u64::from));
+        all.extend(self.isr.iter().chain(&self.tmr).chain(&self.irr));
+        all.extend(self.lvt.map(u64::from));
+        all.extend([self.divide.into(), self.initial.into(), self.started]);
+        all.extend([self.due.is_some().into(), self.due.unwrap_or(0)]);
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn enabled() -> Lapic {
+        let mut apic = Lapic::new(3);
+        apic.write(reg::SVR, SVR_ENABLE | 0xff, 0).unwrap();
+        apic
+    }
+
+    #[test]
+    fn identity_and_reset_values() {
+        let mut apic = Lapic::new(3);
+        assert_eq!(apic.read(reg::ID, 0), 3 << 24);
+        assert_eq!(apic.read(reg::VERSION, 0) & 0xff, 0x14);
+        assert_eq!(apic.read(reg::SVR, 0), 0xff);
+        assert_eq!(apic.read(reg::LVT_TIMER, 0), LVT_MASKED);
+        assert_eq!(apic.read(reg::DFR, 0), !0);
+    }
+
+    #[test]
+    fn a_disabled_apic_takes_nothing_and_masks_its_vectors() {
+        let mut apic = Lapic::new(0);
+        apic.accept(0x40);
+        assert_eq!(apic.pending(), None);
+        apic.write(reg::LVT_TIMER, 0x40, 0).unwrap();
+        assert_eq!(apic.read(reg::LVT_TIMER, 0), LVT_MASKED | 0x40);
+    }
+
+    #[test]
+    fn the_highest_vector_first_and_priorities_hold_back_the_rest() {
+        let mut apic = enabled();
+        apic.accept(0x41);
+        apic.accept(0xec);
+        assert_eq!(apic.pending(), Some(0xec));
+        apic.acknowledge(0xec);
+        assert_eq!(
+            apic.pending(),
+            None,
+            "0x41 is of a lower class than what is in service"
+        );
+        assert_eq!(apic.read(reg::PPR, 0), 0xe0);
+        apic.accept(0xef);
+        assert_eq!(apic.pending(), None, "same class");
+        apic.accept(0xfd);
+        assert_eq!(apic.pending(), Some(0xfd), "higher class nests");
+        apic.write(reg::EOI, 0, 0).unwrap();
+        assert_eq!(apic.pending(), Some(0xfd));
+        apic.write(reg::TPR, 0xf0, 0).unwrap();
+        assert_eq!(apic.pending(), None);
+    }
+
+    #[test]
+    fn irr_and_isr_are_visible_in_the_right_word() {
+        let mut apic = enabled();
+        apic.accept(0x41);
+        assert_eq!(apic.read(reg::IRR + 0x20, 0), 2);
+        apic.acknowledge(0x41);
+        assert_eq!(apic.read(reg::IRR + 0x20, 0), 0);
+        assert_eq!(apic.read(reg::ISR + 0x20, 0), 2);
+    }
+
+    #[test]
+    fn one_shot_counts_down_by_the_divisor_and_fires_once() {
+        let mut apic = enabled();
+        apic.write(reg::TDCR, 0b0011, 0).unwrap();
+        apic.write(reg::LVT_TIMER, 0xec, 0).unwrap();
+        apic.write(reg::TMICT, 10, 1_000).unwrap();
+        assert_eq!(apic.timer_due(), Some(1_160), "divide by 16");
+        assert_eq!(apic.read(reg::TMCCT, 1_016), 9);
+        apic.advance(1_159);
+        assert_eq!(apic.pending(), None);
+        apic.advance(1_160);
+        assert_eq!(apic.pending(), Some(0xec));
+        assert_eq!(apic.timer_due(), None);
+        assert_eq!(apic.read(reg::TMCCT, 1_200), 0);
+    }
+
+    #[test]
+    fn periodic_keeps_its_grid_when_seen_late() {
+        let mut apic = enabled();
+        apic.write(reg::TDCR, 0b1011, 0).unwrap();
+        apic.write(reg::LVT_TIMER, TIMER_PERIODIC | 0xec, 0)
+            .unwrap();
+        apic.write(reg::TMICT, 100, 0).unwrap();
+        assert_eq!(apic.timer_due(), Some(100), "divide by 1");
+        apic.advance(350);
+        assert_eq!(apic.timer_due(), Some(400));
+        assert_eq!(apic.read(reg::TMCCT, 350), 50);
+        apic.write(reg::TMICT, 0, 350).unwrap();
+        assert_eq!(apic.timer_due(), None);
+    }
+
+    #[test]
+    fn a_masked_timer_runs_silently() {
+        let mut apic = enabled();
+        apic.write(reg::LVT_TIMER, LVT_MASKED | 0xec, 0).unwrap();
+        apic.write(reg::TMICT, 10, 0).unwrap();
+        assert_eq!(apic.timer_due(), None);
+        assert_eq!(apic.read(reg::TMCCT, 4), 8);
+        apic.advance(1_000);
+        assert_eq!(apic.pending(), None);
+    }
+
+    #[test]
+    fn commands() {
+        let mut apic = enabled();
+        let mut send = |high: u32, low: u32| {
+            apic.write(reg::ICR_HIGH, high, 0).unwrap();
+            apic.write(reg::ICR_LOW, low, 0)
+        };
+        let fixed = Command {
+            delivery: Delivery::Fixed(0xfd),
+            to: Destination::Apic(2),
+        };
+        assert_eq!(send(2 << 24, 0xfd), Ok(Some(fixed)));
+        let init = Command {
+            delivery: Delivery::Init,
+            to: Destination::Apic(1),
+        };
+        assert_eq!(send(1 << 24, 0xc500), Ok(Some(init)));
+        assert_eq!(send(1 << 24, 0x8500), Ok(None), "de-assert");
+        let startup = Command {
+            delivery: Delivery::Startup(0x99),
+            to: Destination::Apic(1),
+        };
+        assert_eq!(send(1 << 24, 0x699), Ok(Some(startup)));
+        let others = Command {
+            delivery: Delivery::Fixed(0xfc),
+            to: Destination::AllButMyself,
+        };
+        assert_eq!(send(0, 0xc_00fc), Ok(Some(others)));
+        assert_eq!(send(0, 0x8fc), Err(Unsupported::LogicalDestination));
+        assert_eq!(send(0, 0x2fc), Err(Unsupported::DeliveryMode(2)));
+    }
+}

@@ -1,0 +1,200 @@
+//! What a vCPU leaves the engine for, and what is done about it.
+
+use super::Machine;
+use crate::core::{Stop, mode};
+use crate::decode::Kind;
+use crate::deliver::Source;
+use crate::device::lapic::{Command, Delivery, Destination, Unsupported};
+use crate::error::{Error, ErrorKind};
+use crate::layout::{LAPIC_BASE, LAPIC_SIZE};
+use crate::mmio;
+use crate::msr;
+use crate::observe::Observer;
+use crate::unicorn::Exit;
+use crate::vcpu::{Activity, Letter};
+
+const GENERAL_PROTECTION: u8 = 13;
+
+impl Machine {
+    /// Runs the loaded vCPU to its next exit, and handles that.
+    pub(super) fn run_vcpu(&mut self, observer: &mut dyn Observer, id: usize) -> Result<(), Error> {
+        self.hook_sites()?;
+        let event = self.vcpus[id].next_event().unwrap_or(u64::MAX);
+        self.core.limit = self.slice_end.min(event);
+        self.core.rearm();
+        let exit = self.engine.run(&mut self.core, observer);
+        let stop = self.core.stop.take();
+        let done = match exit {
+            Exit::Stopped => match stop {
+                Some(Stop::Legal | Stop::Sites) => Ok(()),
+                Some(Stop::Msr) => self.msr(observer, id),
+                Some(Stop::Fatal(kind, message)) => Err(self.error(kind, message)),
+                None => Err(self.error(ErrorKind::Engine, "stopped for no reason")),
+            },
+            Exit::Halted => self.halted(id),
+            Exit::Unmapped => self.device(id),
+            Exit::Failed(what) => Err(self.error(ErrorKind::Engine, what)),
+        };
+        self.vcpus[id].cycles = self.core.count;
+        done
+    }
+
+    /// Adds the hooks that became necessary, and forgets translations made without them.
+    fn hook_sites(&mut self) -> Result<(), Error> {
+        if self.core.to_hook.is_empty() {
+            return Ok(());
+        }
+        for at in std::mem::take(&mut self.core.to_hook) {
+            self.engine.add_site(at)?;
+        }
+        self.engine.forget_all();
+        Ok(())
+    }
+
+    /// HLT: the block that ended with it is counted.
+    fn halted(&mut self, id: usize) -> Result<(), Error> {
+        if self.core.last_kind() != Kind::Halt {
+            return Err(self.error(ErrorKind::Engine, "the engine stopped without HLT"));
+        }
+        let interrupts = self.engine.cpu().interrupts_on();
+        self.core.legal_position();
+        self.core.progress = self.core.progress.max(self.core.count);
+        self.vcpus[id].activity = Activity::Halted { interrupts };
+        if self.alone {
+            // The windows that a vCPU alone would have skipped do not happen.
+            let quantum = self.config.quantum.0;
+            let windows = self.core.count.saturating_sub(self.window) / quantum + 1;
+            self.slice_end = self.slice_end.min(self.window + windows * quantum);
+        }
+        Ok(())
+    }
+
+    /// An access to no memory: the local APIC, or an error.
+    fn device(&mut self, id: usize) -> Result<(), Error> {
+        let cpu = self.engine.cpu();
+        let Some(index) = self.core.index_of(cpu.linear_rip()) else {
+            return Err(self.error(ErrorKind::Engine, "a device access outside its block"));
+        };
+        self.core.leave_block(index);
+        let now = self.core.count;
+        let access = match mmio::decode(&self.core.decoder, mode(cpu.hflags()), cpu) {
+            Ok(access) => access,
+            Err(what) => return Err(self.error(ErrorKind::Unsupported, what)),
+        };
+        let offset = access.at.0.wrapping_sub(LAPIC_BASE);
+        if offset >= LAPIC_SIZE {
+            let what = format!("access to physical {}, where nothing is", access.at);
+            return Err(self.error(ErrorKind::Unsupported, what));
+        }
+        if access.size != 4 || offset % 16 != 0 {
+            let what = format!("{}-byte access to APIC register {offset:#x}", access.size);
+            return Err(self.error(ErrorKind::Unsupported, what));
+        }
+        let offset = offset as u32;
+        let lapic = &mut self.vcpus[id].lapic;
+        let read = if access.reads() {
+            lapic.read(offset, now).into()
+        } else {
+            0
+        };
+        let written = access.execute(cpu, read);
+        self.core.retire_one();
+        let Some(value) = written else { return Ok(()) };
+        match lapic.write(offset, value as u32, now) {
+            Ok(None) => {}
+            Ok(Some(command)) => self.send(id, now, command),
+            Err(what) => {
+                let what = match what {
+                    Unsupported::DeliveryMode(m) => format!("IPI with delivery mode {m}"),
+                    Unsupported::LogicalDestination => "IPI with a logical destination".to_string(),
+                    Unsupported::TimerMode(v) => format!("APIC timer mode of {v:#x}"),
+                };
+                return Err(self.error(ErrorKind::Unsupported, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Posts an IPI to each vCPU it is for.
+    fn send(&mut self, from: usize, now: u64, command: Command) {
+        self.ipis += 1;
+        let all = 0..self.vcpus.len();
+        let to: Vec<usize> = match command.to {
+            Destination::Apic(id) => all.filter(|n| *n == usize::from(id)).collect(),
+            Destination::Myself => vec![from],
+            Destination::All => all.collect(),
+            Destination::AllButMyself => all.filter(|n| *n != from).collect(),
+        };
+        for id in to {
+            self.post(from, id, now, command.delivery);
+        }
+    }
+
+    fn post(&mut self, from: usize, to: usize, now: u64, what: Delivery) {
+        // A CPU reaches itself over no bus.
+        let due = if from == to {
+            now
+        } else {
+            now + self.config.latency().0
+        };
+        self.sequence += 1;
+        let v = &mut self.vcpus[to];
+        v.post(Letter {
+            due,
+            sequence: self.sequence,
+            what,
+        });
+        if from == to {
+            return;
+        }
+        if v.activity == Activity::Running && due < v.cycles {
+            self.late_ipis += 1;
+        }
+        if self.alone {
+            // The receiver takes part again from the window in which the letter is due.
+            let quantum = self.config.quantum.0;
+            let windows = (due.saturating_sub(self.window) / quantum).max(1);
+            self.slice_end = self.slice_end.min(self.window + windows * quantum);
+        }
+    }
+
+    /// An RDMSR or WRMSR of the machine's own registers, or of none.
+    fn msr(&mut self, observer: &mut dyn Observer, id: usize) -> Result<(), Error> {
+        let cpu = self.engine.cpu();
+        let mut bytes = [0; 2];
+        let rip = cpu.linear_rip();
+        if let Err(f) = cpu.read_virt(rip, &mut bytes) {
+            return Err(self.error(ErrorKind::Engine, format!("an MSR instruction at {f}")));
+        }
+        let number = cpu.gpr(1) as u32;
+        let now = self.core.count;
+        let done = match bytes {
+            [0x0f, 0x32] => msr::read(number, id as u32, now).map(|value| {
+                cpu.set_gpr(0, value & 0xffff_ffff);
+                cpu.set_gpr(2, value >> 32);
+            }),
+            [0x0f, 0x30] => {
+                let value = cpu.gpr(0) & 0xffff_ffff | cpu.gpr(2) << 32;
+                msr::write(number, id as u32, now, value)
+            }
+            _ => {
+                let what = format!("{:02x} {:02x} is no MSR instruction", bytes[0], bytes[1]);
+                return Err(self.error(ErrorKind::Unsupported, what));
+            }
+        };
+        if done.is_some() {
+            cpu.set_rip(cpu.rip().wrapping_add(2));
+            self.core.retire_one();
+            return Ok(());
+        }
+        *self.unknown_msrs.entry(number).or_default() += 1;
+        let raised = self.core.raise(
+            observer,
+            cpu,
+            GENERAL_PROTECTION,
+            Some(0),
+            Source::Exception,
+        );
+        raised.map_err(|(kind, message)| self.error(kind, message))
+    }
+}
