@@ -15,23 +15,33 @@ const ARROWS: [(&str, &str, &[&str]); 7] = [
     ("analyze", "analyze", &["trace"]),
     ("kreplay-image", "cli/image", &[]),
     ("kreplay", "cli", &["analyze", "trace", "kreplay-image"]),
-    ("kreplay-machine", "cli/machine", &["emu", "trace", "trace-live", "kreplay-image"]),
+    (
+        "kreplay-machine",
+        "cli/machine",
+        &["emu", "trace", "trace-live", "kreplay-image"],
+    ),
 ];
 
 /// Packages whose run must depend on nothing but their input.
 const DETERMINISTIC: [&str; 3] = ["emu/src", "trace/src", "trace/live/src"];
 
 /// Libraries return values; the two executables print.
-const LIBRARIES: [&str; 5] =
-    ["emu/src", "trace/src", "trace/live/src", "analyze/src", "cli/image/src"];
+const LIBRARIES: [&str; 5] = [
+    "emu/src",
+    "trace/src",
+    "trace/live/src",
+    "analyze/src",
+    "cli/image/src",
+];
 
 #[test]
 fn packages_depend_along_the_arrows_only() {
     let ours: BTreeSet<&str> = ARROWS.iter().map(|(name, ..)| *name).collect();
     for (name, dir, allowed) in ARROWS {
         let manifest = read(&root().join(dir).join("Cargo.toml"));
-        let used: BTreeSet<&str> =
-            dependency_names(&manifest).filter(|dep| ours.contains(dep)).collect();
+        let used: BTreeSet<&str> = dependency_names(&manifest)
+            .filter(|dep| ours.contains(dep))
+            .collect();
         let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
         assert_eq!(used, allowed, "dependencies of {name}");
     }
@@ -53,19 +63,35 @@ fn unsafe_is_only_where_it_is_listed() {
         let uses = code.lines().filter(|line| is_unsafe(line)).count();
         let allowed =
             path.starts_with("emu/src/unicorn") || listed.iter().any(|l| covers(l, &path));
-        assert!(uses == 0 || allowed, "{path}: {uses} lines with `unsafe`, and it is not listed");
+        assert!(
+            uses == 0 || allowed,
+            "{path}: {uses} lines with `unsafe`, and it is not listed"
+        );
     }
     for file in &listed {
         let path = root().join("kernel-image").join(file);
-        assert!(path.exists(), "kernel-image/UNSAFE.md lists {file}, which is not there");
+        assert!(
+            path.exists(),
+            "kernel-image/UNSAFE.md lists {file}, which is not there"
+        );
     }
 }
 
 #[test]
 fn nothing_that_must_repeat_reads_the_host() {
     let banned = [
-        "Instant::now", "SystemTime", "std::time", "thread_rng", "rand::", "std::env::", "available_parallelism",
-        "HashMap<", "HashSet<", "HashMap::", "HashSet::", "RandomState",
+        "Instant::now",
+        "SystemTime",
+        "std::time",
+        "thread_rng",
+        "rand::",
+        "std::env::",
+        "available_parallelism",
+        "HashMap<",
+        "HashSet<",
+        "HashMap::",
+        "HashSet::",
+        "RandomState",
     ];
     for file in rust_files(&DETERMINISTIC) {
         refuse(&file, &banned);
@@ -78,7 +104,10 @@ fn nothing_that_must_repeat_reads_the_host() {
 #[test]
 fn libraries_never_print() {
     for file in rust_files(&LIBRARIES) {
-        refuse(&file, &["println!", "print!(", "eprintln!", "eprint!(", "dbg!("]);
+        refuse(
+            &file,
+            &["println!", "print!(", "eprintln!", "eprint!(", "dbg!("],
+        );
     }
 }
 
@@ -87,7 +116,11 @@ fn nothing_is_left_for_later_in_the_code() {
     for file in rust_files(&["emu", "trace", "analyze", "cli", "kernel-image"]) {
         refuse(&file, &["todo!(", "unimplemented!("]);
         let text = read(&file);
-        for mark in [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X ")] {
+        for mark in [
+            concat!("TO", "DO"),
+            concat!("FIX", "ME"),
+            concat!("XX", "X "),
+        ] {
             assert!(!text.contains(mark), "{}: contains {mark}", relative(&file));
         }
     }
@@ -104,7 +137,12 @@ fn every_file_says_what_it_is_for_and_stays_one_room() {
             head.starts_with("//!") || head.starts_with("// "),
             "{path} begins with `{head}`, and not with what it is for"
         );
-        let lines = text.split("#[cfg(test)]").next().unwrap_or("").lines().count();
+        let lines = text
+            .split("#[cfg(test)]")
+            .next()
+            .unwrap_or("")
+            .lines()
+            .count();
         assert!(lines <= 1000, "{path} has {lines} lines");
         lengths.push(lines);
     }
@@ -116,12 +154,18 @@ fn every_file_says_what_it_is_for_and_stays_one_room() {
 #[test]
 fn both_executables_forbid_unsafe_code() {
     for main in ["cli/src/main.rs", "cli/machine/src/main.rs"] {
-        assert!(read(&root().join(main)).contains("#![forbid(unsafe_code)]"), "{main}");
+        assert!(
+            read(&root().join(main)).contains("#![forbid(unsafe_code)]"),
+            "{main}"
+        );
     }
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("cli is in the root").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("cli is in the root")
+        .to_owned()
 }
 
 fn read(path: &Path) -> String {
@@ -129,7 +173,10 @@ fn read(path: &Path) -> String {
 }
 
 fn relative(path: &Path) -> String {
-    path.strip_prefix(root()).expect("a file of ours").display().to_string()
+    path.strip_prefix(root())
+        .expect("a file of ours")
+        .display()
+        .to_string()
 }
 
 /// Names on the left of `=` in the dependency tables of a manifest.
@@ -143,7 +190,9 @@ fn dependency_names(manifest: &str) -> impl Iterator<Item = &str> {
         if !inside || line.starts_with('#') {
             return None;
         }
-        line.split(['=', '.', ' ']).next().filter(|name| !name.is_empty())
+        line.split(['=', '.', ' '])
+            .next()
+            .filter(|name| !name.is_empty())
     })
 }
 
@@ -162,7 +211,11 @@ fn kernel_unsafe_files() -> Vec<String> {
 
 fn covers(listed: &str, path: &str) -> bool {
     let full = format!("kernel-image/{listed}");
-    if listed.ends_with('/') { path.starts_with(&full) } else { path == full }
+    if listed.ends_with('/') {
+        path.starts_with(&full)
+    } else {
+        path == full
+    }
 }
 
 /// True for code that opens the door; `#[unsafe(no_mangle)]` names a symbol and opens none, and the
@@ -178,7 +231,12 @@ fn refuse(file: &Path, banned: &[&str]) {
     let code = code_of(&read(file));
     for (number, line) in code.lines().enumerate() {
         for word in banned {
-            assert!(!line.contains(word), "{}:{}: `{word}`", relative(file), number + 1);
+            assert!(
+                !line.contains(word),
+                "{}:{}: `{word}`",
+                relative(file),
+                number + 1
+            );
         }
     }
 }
@@ -228,7 +286,10 @@ fn rust_files(dirs: &[&str]) -> Vec<PathBuf> {
 
 #[test]
 fn the_reader_of_code_sees_code_only() {
-    assert_eq!(strip_line(r#"let a = "unsafe // \" {"; // unsafe"#), "let a = ; ");
+    assert_eq!(
+        strip_line(r#"let a = "unsafe // \" {"; // unsafe"#),
+        "let a = ; "
+    );
     assert!(is_unsafe("    unsafe { x }") && is_unsafe("pub unsafe fn f()"));
     assert!(!is_unsafe("#[unsafe(no_mangle)]") && !is_unsafe("#![forbid(unsafe_code)]"));
     assert_eq!(

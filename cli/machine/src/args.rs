@@ -65,7 +65,12 @@ pub struct ScenarioArgs {
     #[arg(long, value_name = "NAME", default_value = "affinity")]
     pub workload: String,
     /// More words for the kernel's command line
-    #[arg(long, value_name = "WORDS", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "WORDS",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub append: String,
     /// Boot this kernel (an ELF with DWARF) and not the built-in one
     #[arg(long, value_name = "FILE")]

@@ -12,7 +12,10 @@ const SHOWN_BLOCKS: usize = 8;
 
 /// True if the guest is at fault, and not what the user asked for.
 pub fn is_of_the_guest(error: &emu::Error) -> bool {
-    !matches!(error.kind(), ErrorKind::BadImage | ErrorKind::BadConfig | ErrorKind::Engine)
+    !matches!(
+        error.kind(),
+        ErrorKind::BadImage | ErrorKind::BadConfig | ErrorKind::Engine
+    )
 }
 
 /// The error and its place, for people.

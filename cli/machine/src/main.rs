@@ -13,7 +13,9 @@ mod exit;
 mod failure;
 mod interrupt;
 mod plan;
+mod probes;
 mod progress;
+mod session;
 
 use std::process::ExitCode;
 

@@ -67,7 +67,11 @@ impl Scenario {
     }
 
     /// The scenario that a recording's manifest tells, to execute it again.
-    pub fn again(manifest: &Manifest, elf: Vec<u8>, until: Option<Cycles>) -> anyhow::Result<Scenario> {
+    pub fn again(
+        manifest: &Manifest,
+        elf: Vec<u8>,
+        until: Option<Cycles>,
+    ) -> anyhow::Result<Scenario> {
         let image = Image::parse("the recording's image", &elf)?;
         if trace::krec::hex(image.sha256()) != manifest.image.sha256 {
             bail!(
@@ -79,7 +83,9 @@ impl Scenario {
         let policy = match (manifest.policy.as_str(), manifest.seed) {
             ("round-robin", _) => PolicyKind::RoundRobin,
             ("random", Some(seed)) => PolicyKind::Random { seed },
-            (other, _) => bail!("the recording was made with policy `{other}`, which this kreplay does not have"),
+            (other, _) => bail!(
+                "the recording was made with policy `{other}`, which this kreplay does not have"
+            ),
         };
         let config = MachineConfig {
             vcpus: manifest.cpus,
@@ -98,6 +104,19 @@ impl Scenario {
             until,
             console: false,
         })
+    }
+
+    /// Whether a machine for this scenario can be made, before any file is touched.
+    pub fn check(&self) -> Result<(), emu::Error> {
+        emu::Machine::new(&self.config, &self.elf).map(drop)
+    }
+
+    /// The policy and its seed, for people.
+    pub fn policy_text(&self) -> String {
+        match self.config.policy {
+            PolicyKind::RoundRobin => "round-robin".to_owned(),
+            PolicyKind::Random { seed } => format!("random seed {seed}"),
+        }
     }
 
     /// What a recording of this scenario says about it.
@@ -148,10 +167,14 @@ pub fn kernel(path: Option<&Path>) -> anyhow::Result<(Cow<'static, [u8]>, Image)
 fn policy(args: &ScenarioArgs) -> PolicyKind {
     let kind = match args.policy {
         Policy::RoundRobin => PolicyKind::RoundRobin,
-        Policy::Random => PolicyKind::Random { seed: args.seed.unwrap_or(DEFAULT_SEED) },
+        Policy::Random => PolicyKind::Random {
+            seed: args.seed.unwrap_or(DEFAULT_SEED),
+        },
     };
     if args.seed.is_some() && !kind.uses_seed() {
-        eprintln!("warning: --seed changes nothing: policy round-robin does not draw; try --policy random");
+        eprintln!(
+            "warning: --seed changes nothing: policy round-robin does not draw; try --policy random"
+        );
     }
     kind
 }
@@ -183,7 +206,10 @@ fn until(arg: Option<TimeArg>) -> anyhow::Result<Option<Cycles>> {
 /// given with `--kernel` has its own list and says in its own words (a panic) what it does not know.
 fn check_workload(workload: &str) -> anyhow::Result<()> {
     if !WORKLOADS.contains(&workload) {
-        bail!("unknown workload `{workload}`; the built-in kernel has {}", WORKLOADS.join(" and "));
+        bail!(
+            "unknown workload `{workload}`; the built-in kernel has {}",
+            WORKLOADS.join(" and ")
+        );
     }
     Ok(())
 }

@@ -45,7 +45,13 @@ impl ExtraProbes {
         }
         let waiting = drawn.split_off(count / 2);
         let addresses = drawn.into_iter().collect();
-        Ok(ExtraProbes { addresses, waiting, seen: 0, hits: 0, fold: 0 })
+        Ok(ExtraProbes {
+            addresses,
+            waiting,
+            seen: 0,
+            hits: 0,
+            fold: 0,
+        })
     }
 
     /// Puts the first half in place.

@@ -27,7 +27,10 @@ impl Progress {
     /// Shows how far the run is.
     pub fn show(&self, now: Cycles, events: u64) {
         if !self.bar.is_hidden() {
-            self.bar.set_message(format!("virtual time {:.3} s, {events} events", now.0 as f64 / 1e9));
+            self.bar.set_message(format!(
+                "virtual time {:.3} s, {events} events",
+                now.0 as f64 / 1e9
+            ));
         }
     }
 

@@ -82,14 +82,21 @@ fn numbers_of_cpus_that_there_are_not() {
             .complains(&[smp, "16"]);
     }
     for smp in ["-1", "two", "4294967296"] {
-        kreplay(["record", "--smp", smp, "-o", "smp.krec"]).expect(code::BAD_INPUT).complains(&[smp]);
+        kreplay(["record", "--smp", smp, "-o", "smp.krec"])
+            .expect(code::BAD_INPUT)
+            .complains(&[smp]);
     }
-    assert!(!file("smp.krec").exists(), "nothing is written for a scenario that cannot be");
+    assert!(
+        !file("smp.krec").exists(),
+        "nothing is written for a scenario that cannot be"
+    );
 }
 
 #[test]
 fn settings_that_cannot_be() {
-    kreplay(["record", "--mem", "1", "-o", "mem.krec"]).expect(code::BAD_INPUT).complains(&["1"]);
+    kreplay(["record", "--mem", "1", "-o", "mem.krec"])
+        .expect(code::BAD_INPUT)
+        .complains(&["1"]);
     kreplay(["record", "--mem", "4294967295", "-o", "mem.krec"])
         .expect(code::BAD_INPUT)
         .complains(&["4294967295"]);
@@ -118,8 +125,20 @@ fn an_unknown_workload_is_named_with_the_known_ones() {
 
 #[test]
 fn a_seed_that_the_policy_ignores_is_warned_about() {
-    let args = ["record", "--workload", "idle", "--until", "5ms", "--seed", "7", "-o", "seed.krec"];
-    kreplay(args).expect(code::DONE).complains(&["warning", "seed", "round-robin"]);
+    let args = [
+        "record",
+        "--workload",
+        "idle",
+        "--until",
+        "5ms",
+        "--seed",
+        "7",
+        "-o",
+        "seed.krec",
+    ];
+    kreplay(args)
+        .expect(code::DONE)
+        .complains(&["warning", "seed", "round-robin"]);
     let quiet = kreplay(args.iter().copied().chain(["--policy", "random"])).expect(code::DONE);
     assert!(!quiet.stderr.contains("warning"), "{quiet}");
 }
@@ -132,11 +151,19 @@ fn an_output_that_cannot_be_written() {
     kreplay(["record", "-o", "no/such/folder/boot.krec"])
         .expect(code::BAD_INPUT)
         .complains(&["no/such/folder/boot.krec", "No such file"]);
-    kreplay(["record", "-o", "."]).expect(code::BAD_INPUT).complains(&["directory"]);
-    let good = recording(2);
-    kreplay(["plot", "timeline", text(&good), "-o", "no/such/folder/x.svg"])
+    kreplay(["record", "-o", "."])
         .expect(code::BAD_INPUT)
-        .complains(&["no/such/folder/x.svg"]);
+        .complains(&["directory"]);
+    let good = recording(2);
+    kreplay([
+        "plot",
+        "timeline",
+        text(&good),
+        "-o",
+        "no/such/folder/x.svg",
+    ])
+    .expect(code::BAD_INPUT)
+    .complains(&["no/such/folder/x.svg"]);
     let in_the_way = file("in-the-way");
     fs::write(&in_the_way, "a file").unwrap();
     kreplay(["export", text(&good), "--parquet", text(&in_the_way)])
@@ -150,11 +177,15 @@ fn what_is_no_recording() {
     for bytes in [&b""[..], b"PAR1", b"\x89KREC\r\n\x1a", &[0; 4096]] {
         fs::write(&path, bytes).unwrap();
         for args in readers(text(&path)) {
-            kreplay(&args).expect(code::BAD_INPUT).complains(&["no-recording"]);
+            kreplay(&args)
+                .expect(code::BAD_INPUT)
+                .complains(&["no-recording"]);
         }
     }
     for args in readers("nowhere.krec") {
-        kreplay(&args).expect(code::BAD_INPUT).complains(&["nowhere.krec"]);
+        kreplay(&args)
+            .expect(code::BAD_INPUT)
+            .complains(&["nowhere.krec"]);
     }
 }
 
@@ -166,15 +197,22 @@ fn a_truncated_recording_is_read_up_to_its_last_whole_frame() {
     for percent in [10, 50, 90, 99] {
         fs::write(&path, &whole[..whole.len() * percent / 100]).unwrap();
         let report = kreplay(["analyze", "migration", text(&path)]);
-        assert!(report.stderr.contains("incomplete") || report.code == Some(2), "{report}");
-        kreplay(["ps", text(&path)]).expect(code::BAD_INPUT).complains(&["truncated.krec"]);
+        assert!(
+            report.stderr.contains("incomplete") || report.code == Some(2),
+            "{report}"
+        );
+        kreplay(["ps", text(&path)])
+            .expect(code::BAD_INPUT)
+            .complains(&["truncated.krec"]);
         assert!(open(&path).event_count() < events);
         assert_ne!(open(&path).completeness(), Completeness::Complete);
     }
     // Without its end frame alone, everything but the end is there.
     fs::write(&path, &whole[..whole.len() - 1]).unwrap();
     assert_eq!(open(&path).event_count(), events);
-    kreplay(["analyze", "migration", text(&path)]).expect(code::DONE).complains(&["incomplete"]);
+    kreplay(["analyze", "migration", text(&path)])
+        .expect(code::DONE)
+        .complains(&["incomplete"]);
 }
 
 #[test]
@@ -192,7 +230,9 @@ fn a_changed_bit_is_never_read_as_data() {
             .complains(&["flipped.krec"]);
     }
     for args in readers(text(&path)) {
-        kreplay(&args).expect(code::BAD_INPUT).complains(&["flipped.krec"]);
+        kreplay(&args)
+            .expect(code::BAD_INPUT)
+            .complains(&["flipped.krec"]);
     }
 }
 
@@ -205,7 +245,9 @@ fn a_recording_of_a_newer_version_is_refused_politely() {
     let path = file("newer.krec");
     fs::write(&path, bytes).unwrap();
     for args in readers(text(&path)) {
-        kreplay(&args).expect(code::BAD_INPUT).complains(&["newer.krec", "99", "newer"]);
+        kreplay(&args)
+            .expect(code::BAD_INPUT)
+            .complains(&["newer.krec", "99", "newer"]);
     }
 }
 
@@ -218,13 +260,27 @@ fn a_full_disk_leaves_a_readable_file() {
     let program = inner.get_program().to_owned();
     let args: Vec<_> = inner.get_args().map(ToOwned::to_owned).collect();
     let mut outer = std::process::Command::new("bash");
-    outer.args(["-c", script, "bash"]).arg(program).args(args).current_dir(super::support::folder());
+    outer
+        .args(["-c", script, "bash"])
+        .arg(program)
+        .args(args)
+        .current_dir(super::support::folder());
     inner.stdin(Stdio::null());
-    finish(&mut outer).expect(code::BAD_INPUT).complains(&["full.krec", "File too large"]);
+    finish(&mut outer)
+        .expect(code::BAD_INPUT)
+        .complains(&["full.krec", "File too large"]);
     let left = open(&path);
     assert_ne!(left.completeness(), Completeness::Complete);
-    assert!(left.event_count() > 0, "events before the disk was full are kept");
-    assert!(left.load_events().unwrap().windows(2).all(|w| w[1].seq == w[0].seq + 1));
+    assert!(
+        left.event_count() > 0,
+        "events before the disk was full are kept"
+    );
+    assert!(
+        left.load_events()
+            .unwrap()
+            .windows(2)
+            .all(|w| w[1].seq == w[0].seq + 1)
+    );
 }
 
 #[test]
@@ -233,10 +289,15 @@ fn a_device_that_is_full_is_an_error_too() {
         .expect(code::BAD_INPUT)
         .complains(&["/dev/full", "No space left"]);
     let good = recording(2);
-    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
     let mut report = command(["analyze", "migration", text(&good)]);
     let output = report.stdout(full).stderr(Stdio::piped()).output().unwrap();
-    super::support::ran(&report, output).expect(code::BAD_INPUT).complains(&["No space left"]);
+    super::support::ran(&report, output)
+        .expect(code::BAD_INPUT)
+        .complains(&["No space left"]);
 }
 
 #[test]
@@ -251,17 +312,26 @@ fn a_reader_that_goes_away_is_no_error() {
         vec!["record", "--console", "-o", "pipe.krec"],
     ] {
         let mut line = command(&args);
-        let mut child = line.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = line
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut first = [0; 16];
         child.stdout.take().unwrap().read_exact(&mut first).unwrap();
         let output = child.wait_with_output().unwrap();
-        super::support::ran(&line, output).expect(code::DONE).complains(&[]);
+        super::support::ran(&line, output)
+            .expect(code::DONE)
+            .complains(&[]);
     }
 }
 
 /// The image inside a recording.
 pub fn built_in_image() -> Vec<u8> {
-    open(&recording(2)).image().unwrap().expect("a default recording embeds its image")
+    open(&recording(2))
+        .image()
+        .unwrap()
+        .expect("a default recording embeds its image")
 }
 
 /// The file with its `.debug_*` sections renamed, which is what their absence looks like.

@@ -29,7 +29,11 @@ fn ten_runs_are_one_run_with_the_other_core_loaded_and_a_thousand_more_probes() 
     let end = open(&recording(2)).end().unwrap().clone();
     assert!(ran.stdout.contains(&end.stream_sha256), "{ran}");
     assert!(ran.stdout.contains(&end.machine_digest), "{ran}");
-    assert_eq!(ran.stdout.matches(&end.stream_sha256).count(), 10, "one line a run\n{ran}");
+    assert_eq!(
+        ran.stdout.matches(&end.stream_sha256).count(),
+        10,
+        "one line a run\n{ran}"
+    );
 }
 
 #[test]
@@ -37,10 +41,16 @@ fn the_file_is_the_same_bytes_from_another_folder_environment_and_time() {
     let again = file("again");
     fs::create_dir_all(&again).unwrap();
     let mut other = command(["record", "-o", "other name.krec"]);
-    other.current_dir(&again).env("TZ", "Asia/Kathmandu").env("LANG", "tr_TR.UTF-8");
+    other
+        .current_dir(&again)
+        .env("TZ", "Asia/Kathmandu")
+        .env("LANG", "tr_TR.UTF-8");
     other.env("A_LONG_VARIABLE", "x".repeat(10_000));
     finish(&mut other).expect(code::DONE);
-    let (a, b) = (fs::read(recording(2)).unwrap(), fs::read(again.join("other name.krec")).unwrap());
+    let (a, b) = (
+        fs::read(recording(2)).unwrap(),
+        fs::read(again.join("other name.krec")).unwrap(),
+    );
     assert!(a == b, "{} and {} bytes", a.len(), b.len());
 }
 
@@ -49,13 +59,25 @@ fn the_seed_chooses_the_run() {
     let run = |seed: &str, name: &str| {
         let path = file(name);
         kreplay([
-            "record", "--policy", "random", "--seed", seed, "--until", "60ms", "--no-image", "-o",
+            "record",
+            "--policy",
+            "random",
+            "--seed",
+            seed,
+            "--until",
+            "60ms",
+            "--no-image",
+            "-o",
             text(&path),
         ])
         .expect(code::DONE);
         open(&path).end().unwrap().clone()
     };
-    let (one, same, other) = (run("1", "s1.krec"), run("1", "s1b.krec"), run("2", "s2.krec"));
+    let (one, same, other) = (
+        run("1", "s1.krec"),
+        run("1", "s1b.krec"),
+        run("2", "s2.krec"),
+    );
     assert_eq!(one, same);
     assert_ne!(one.stream_sha256, other.stream_sha256);
 }
@@ -63,8 +85,12 @@ fn the_seed_chooses_the_run() {
 #[test]
 fn every_cpu_count_repeats() {
     for cpus in [1, 4, 8] {
-        let ran = kreplay(["verify", "--smp", &cpus.to_string(), "--probes", "1000"]).expect(code::DONE);
+        let ran =
+            kreplay(["verify", "--smp", &cpus.to_string(), "--probes", "1000"]).expect(code::DONE);
         let end = open(&recording(cpus)).end().unwrap().clone();
-        assert!(ran.stdout.contains(&end.stream_sha256), "{cpus} CPUs\n{ran}");
+        assert!(
+            ran.stdout.contains(&end.stream_sha256),
+            "{cpus} CPUs\n{ran}"
+        );
     }
 }

@@ -16,8 +16,18 @@ fn a_recording_is_the_same_as_its_copy() {
 fn another_seed_differs_from_its_first_divergence_on() {
     let run = |seed: &str| {
         let path = file(&format!("diff-seed-{seed}.krec"));
-        kreplay(["record", "--policy", "random", "--seed", seed, "--until", "100ms", "-o", text(&path)])
-            .expect(code::DONE);
+        kreplay([
+            "record",
+            "--policy",
+            "random",
+            "--seed",
+            seed,
+            "--until",
+            "100ms",
+            "-o",
+            text(&path),
+        ])
+        .expect(code::DONE);
         path
     };
     let (a, b) = (run("1"), run("2"));
@@ -26,7 +36,10 @@ fn another_seed_differs_from_its_first_divergence_on() {
     assert_eq!(ran.stdout, again.stdout, "the same bytes every time");
     // The first difference with both sides' stacks and runqueues, then the metrics.
     for part in ["first", "@", "stack", "runqueue", "cpu0"] {
-        assert!(ran.stdout.to_lowercase().contains(part), "no `{part}`\n{ran}");
+        assert!(
+            ran.stdout.to_lowercase().contains(part),
+            "no `{part}`\n{ran}"
+        );
     }
 }
 
@@ -34,5 +47,8 @@ fn another_seed_differs_from_its_first_divergence_on() {
 fn what_is_not_the_same_machine_cannot_be_compared() {
     let ran = kreplay(["diff", text(&recording(2)), text(&recording(4))]).expect(code::BAD_INPUT);
     let said = ran.stdout.clone() + &ran.stderr;
-    assert!(said.contains('2') && said.contains('4') && said.to_lowercase().contains("cpu"), "{ran}");
+    assert!(
+        said.contains('2') && said.contains('4') && said.to_lowercase().contains("cpu"),
+        "{ran}"
+    );
 }

@@ -28,7 +28,10 @@ fn copy_sources(to: &Path) {
 
 /// The line that `kreplay image build` prints the image's hash on.
 fn sha256_of(stdout: &str) -> String {
-    let line = stdout.lines().find_map(|line| line.strip_prefix("sha256 ")).expect(stdout);
+    let line = stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("sha256 "))
+        .expect(stdout);
     line.trim().to_owned()
 }
 
@@ -39,7 +42,8 @@ fn second_checkout() -> &'static (PathBuf, String) {
         let sources = file("another checkout/of the kernel");
         copy_sources(&sources);
         let image = file("second.vmlinux");
-        let ran = kreplay(["image", "build", text(&sources), "-o", text(&image)]).expect(code::DONE);
+        let ran =
+            kreplay(["image", "build", text(&sources), "-o", text(&image)]).expect(code::DONE);
         (sources, sha256_of(&ran.stdout))
     })
 }
@@ -48,7 +52,10 @@ fn second_checkout() -> &'static (PathBuf, String) {
 fn two_checkouts_give_one_image_and_it_is_the_built_in_one() {
     let (_, sha256) = second_checkout();
     let info = kreplay(["image", "info"]).expect(code::DONE);
-    assert!(info.stdout.contains(sha256), "built from a copy: {sha256}\n{info}");
+    assert!(
+        info.stdout.contains(sha256),
+        "built from a copy: {sha256}\n{info}"
+    );
     assert_eq!(&open(&recording(2)).manifest().image.sha256, sha256);
 }
 
@@ -65,7 +72,12 @@ fn one_more_instruction_in_the_scheduler_is_another_run_and_diff_shows_where() {
     let (ours, theirs) = (open(&recording(2)), open(&path));
     assert_ne!(ours.manifest().image.sha256, theirs.manifest().image.sha256);
     let (ours, theirs) = (ours.end().unwrap().clone(), theirs.end().unwrap().clone());
-    assert_ne!(ours.stream_sha256, theirs.stream_sha256, "after editing {}", edited.display());
+    assert_ne!(
+        ours.stream_sha256,
+        theirs.stream_sha256,
+        "after editing {}",
+        edited.display()
+    );
     assert_ne!(ours.machine_digest, theirs.machine_digest);
     kreplay(["diff", text(&recording(2)), text(&path)]).expect(code::DIFFERS);
 }
@@ -81,7 +93,9 @@ fn edit_one_line(sources: &Path) -> PathBuf {
                 continue;
             }
             let source = fs::read_to_string(&path).unwrap();
-            let Some(at) = source.find("extern \"C\" fn scheduler_tick()") else { continue };
+            let Some(at) = source.find("extern \"C\" fn scheduler_tick()") else {
+                continue;
+            };
             let body = at + source[at..].find('{').unwrap() + 1;
             let (before, after) = source.split_at(body);
             let line = "\n    crate::arch::x86::include::asm::processor::cpu_relax();";

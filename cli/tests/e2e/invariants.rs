@@ -63,11 +63,20 @@ fn sequence_numbers_are_dense_and_clocks_never_go_back() {
         for (event, seq) in events.iter().zip(0..) {
             assert_eq!(event.seq, seq);
             let clock = &mut clocks[event.cpu as usize];
-            assert!((event.cycles, event.insns) >= *clock, "{cpus} CPUs, @{seq}: {event:?}");
-            assert!(event.insns <= event.cycles, "an instruction is a cycle: {event:?}");
+            assert!(
+                (event.cycles, event.insns) >= *clock,
+                "{cpus} CPUs, @{seq}: {event:?}"
+            );
+            assert!(
+                event.insns <= event.cycles,
+                "an instruction is a cycle: {event:?}"
+            );
             *clock = (event.cycles, event.insns);
         }
-        assert!(clocks.iter().all(|c| c.0 > 0), "every CPU has run: {clocks:?}");
+        assert!(
+            clocks.iter().all(|c| c.0 > 0),
+            "every CPU has run: {clocks:?}"
+        );
     });
 }
 
@@ -78,13 +87,23 @@ fn a_running_task_is_on_one_cpu_and_is_the_current_one() {
         for event in events {
             let on = running.get(&event.cpu).copied();
             if let Some(on) = on {
-                assert_eq!(on, task(event.pid, event.cpu), "{cpus} CPUs: current at {event:?}");
+                assert_eq!(
+                    on,
+                    task(event.pid, event.cpu),
+                    "{cpus} CPUs: current at {event:?}"
+                );
             }
             if let EventData::SchedSwitch(s) = event.data {
                 assert_eq!(s.prev_pid, event.pid, "{event:?}");
-                assert_ne!(task(s.prev_pid, event.cpu), task(s.next_pid, event.cpu), "{event:?}");
+                assert_ne!(
+                    task(s.prev_pid, event.cpu),
+                    task(s.next_pid, event.cpu),
+                    "{event:?}"
+                );
                 let next = task(s.next_pid, event.cpu);
-                let elsewhere = running.iter().find(|(cpu, t)| **t == next && **cpu != event.cpu);
+                let elsewhere = running
+                    .iter()
+                    .find(|(cpu, t)| **t == next && **cpu != event.cpu);
                 assert_eq!(elsewhere, None, "{cpus} CPUs: {event:?}");
                 running.insert(event.cpu, next);
             }
@@ -127,7 +146,11 @@ impl Queues {
 
     /// The highest class that waits on a CPU.
     fn best(&self, cpu: u32) -> Option<(Class, Task)> {
-        self.0.iter().filter(|(_, (on, _))| *on == cpu).map(|(t, (_, class))| (*class, *t)).min()
+        self.0
+            .iter()
+            .filter(|(_, (on, _))| *on == cpu)
+            .map(|(t, (_, class))| (*class, *t))
+            .min()
     }
 }
 
@@ -138,14 +161,22 @@ fn no_lower_class_is_picked_while_a_higher_one_is_runnable_there() {
         let mut stoppers = 0;
         for event in events {
             queues.follow(event);
-            let EventData::SchedSwitch(s) = event.data else { continue };
+            let EventData::SchedSwitch(s) = event.data else {
+                continue;
+            };
             let picked = class(s.next_pid, s.next_prio, &s.next_comm.to_text());
             stoppers += u32::from(picked == Class::Stop);
             if let Some((waiting, who)) = queues.best(event.cpu) {
-                assert!(picked <= waiting, "{cpus} CPUs: {who:?} ({waiting:?}) waits at {event:?}");
+                assert!(
+                    picked <= waiting,
+                    "{cpus} CPUs: {who:?} ({waiting:?}) waits at {event:?}"
+                );
             }
         }
-        assert!(stoppers > 100, "{cpus} CPUs: {stoppers} switches to a stopper");
+        assert!(
+            stoppers > 100,
+            "{cpus} CPUs: {stoppers} switches to a stopper"
+        );
     });
 }
 
@@ -166,14 +197,20 @@ fn no_task_runs_outside_its_mask_once_the_change_is_complete() {
                 EventData::MoveFallback(f) => drop(masks.remove(&f.pid)),
                 EventData::SchedSwitch(s) => {
                     if let Some((mask, true)) = masks.get(&s.next_pid) {
-                        assert!(mask >> event.cpu & 1 == 1, "{cpus} CPUs: {mask:#x} at {event:?}");
+                        assert!(
+                            mask >> event.cpu & 1 == 1,
+                            "{cpus} CPUs: {mask:#x} at {event:?}"
+                        );
                         settled_runs += 1;
                     }
                 }
                 _ => {}
             }
         }
-        assert!(settled_runs > 100, "{cpus} CPUs: {settled_runs} switch-ins were checked");
+        assert!(
+            settled_runs > 100,
+            "{cpus} CPUs: {settled_runs} switch-ins were checked"
+        );
     });
 }
 
@@ -192,7 +229,11 @@ fn works_run_in_queue_order_and_one_at_a_time_on_each_cpu() {
                     assert_eq!(started.insert(w.cpu, w.work.0), None, "{event:?}");
                 }
                 EventData::StopWorkDone(w) => {
-                    assert_eq!(started.remove(&w.cpu), Some(w.work.0), "{cpus} CPUs: {event:?}");
+                    assert_eq!(
+                        started.remove(&w.cpu),
+                        Some(w.work.0),
+                        "{cpus} CPUs: {event:?}"
+                    );
                 }
                 _ => {}
             }
@@ -218,7 +259,11 @@ fn works_queued_started_and_done_are_what_the_kernel_counted() {
         let counters = &recording.end().unwrap().counters;
         let names = ["stop_works_queued", "stop_works_started", "stop_works_done"];
         for (name, count) in names.into_iter().zip(counted) {
-            assert_eq!(counters.get(name), Some(&count), "{cpus} CPUs: {name} of {counters:?}");
+            assert_eq!(
+                counters.get(name),
+                Some(&count),
+                "{cpus} CPUs: {name} of {counters:?}"
+            );
         }
         assert_eq!(counted[0], counted[1]);
         assert_eq!(counted[1], counted[2]);
@@ -249,7 +294,10 @@ fn the_workload_moves_at_least_a_thousand_running_tasks() {
                 _ => {}
             }
         }
-        assert!(moved >= 1000, "{cpus} CPUs: {moved} running tasks were moved by a stopper");
+        assert!(
+            moved >= 1000,
+            "{cpus} CPUs: {moved} running tasks were moved by a stopper"
+        );
     });
 }
 
@@ -268,8 +316,16 @@ fn the_tasks_that_linux_has_are_there() {
             let count = names.iter().filter(|n| *n == name).count();
             assert_eq!(count, 1, "{cpus} CPUs: {name} in {names:?}");
         }
-        for stopper in recording.tasks().iter().filter(|t| t.comm.starts_with("migration/")) {
-            assert_eq!((stopper.class.as_str(), stopper.prio), ("stop", 0), "{stopper:?}");
+        for stopper in recording
+            .tasks()
+            .iter()
+            .filter(|t| t.comm.starts_with("migration/"))
+        {
+            assert_eq!(
+                (stopper.class.as_str(), stopper.prio),
+                ("stop", 0),
+                "{stopper:?}"
+            );
             assert_eq!(stopper.cpus_mask, 1 << stopper.cpu, "{stopper:?}");
         }
     }

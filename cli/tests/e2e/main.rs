@@ -10,7 +10,7 @@ mod edited_kernel;
 mod interrupted;
 mod invariants;
 mod outside;
-mod reports;
 mod pictures;
 mod readme;
+mod reports;
 mod support;

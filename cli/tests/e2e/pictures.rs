@@ -23,7 +23,10 @@ fn pictures_are_the_same_bytes_every_time_and_can_be_read() {
             let second = plot(&[kind, text(&krec)], &format!("{kind}-{cpus}-again.svg"));
             assert!(first == second, "{kind} at {cpus} CPUs");
             // An XML parser that is not ours: well-formed, labels apart, lanes high enough.
-            python_script("svg_check.py", &[text(&file(&name)), kind, &cpus.to_string()]);
+            python_script(
+                "svg_check.py",
+                &[text(&file(&name)), kind, &cpus.to_string()],
+            );
         }
     }
 }
@@ -31,17 +34,36 @@ fn pictures_are_the_same_bytes_every_time_and_can_be_read() {
 #[test]
 fn a_window_shows_that_window() {
     let krec = recording(2);
-    let all = plot(&["timeline", text(&krec), "--from", "boot", "--to", "end"], "all.svg");
-    let some = plot(&["timeline", text(&krec), "--from", "20ms", "--to", "21.5ms"], "some.svg");
+    let all = plot(
+        &["timeline", text(&krec), "--from", "boot", "--to", "end"],
+        "all.svg",
+    );
+    let some = plot(
+        &["timeline", text(&krec), "--from", "20ms", "--to", "21.5ms"],
+        "some.svg",
+    );
     assert!(all != some);
-    plot(&["timeline", text(&krec), "--from", "@1000", "--to", "@1500"], "events.svg");
+    plot(
+        &["timeline", text(&krec), "--from", "@1000", "--to", "@1500"],
+        "events.svg",
+    );
     for (from, to, part) in [
         ("2ms", "1ms", "1ms"),
         ("@99999999", "end", "@99999999"),
         ("9000s", "end", "9000s"),
     ] {
-        kreplay(["plot", "timeline", text(&krec), "--from", from, "--to", to, "-o", "never.svg"])
-            .expect(code::BAD_INPUT)
-            .complains(&[part]);
+        kreplay([
+            "plot",
+            "timeline",
+            text(&krec),
+            "--from",
+            from,
+            "--to",
+            to,
+            "-o",
+            "never.svg",
+        ])
+        .expect(code::BAD_INPUT)
+        .complains(&[part]);
     }
 }

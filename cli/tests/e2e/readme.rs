@@ -28,7 +28,11 @@ fn the_sessions_of_the_readme_are_true() {
 fn the_example_of_every_help_is_true() {
     let mut texts = Vec::new();
     for folder in ["cli/src/help", "cli/machine/src/help"] {
-        texts.extend(fs::read_dir(root().join(folder)).unwrap().map(|e| e.unwrap().path()));
+        texts.extend(
+            fs::read_dir(root().join(folder))
+                .unwrap()
+                .map(|e| e.unwrap().path()),
+        );
     }
     texts.sort();
     assert!(texts.len() >= 10, "{texts:?}");
@@ -40,22 +44,44 @@ fn the_example_of_every_help_is_true() {
 #[test]
 fn every_command_has_a_help_with_an_example() {
     for command in [
-        "record", "verify", "calls", "analyze migration", "analyze stopper", "plot timeline",
-        "plot migration", "ps", "diff", "export", "image build", "image info", "doctor",
+        "record",
+        "verify",
+        "calls",
+        "analyze migration",
+        "analyze stopper",
+        "plot timeline",
+        "plot migration",
+        "ps",
+        "diff",
+        "export",
+        "image build",
+        "image info",
+        "doctor",
     ] {
         let line: Vec<&str> = command.split(' ').chain(["--help"]).collect();
         let help = kreplay(&line).expect(code::DONE);
         assert!(help.stdout.contains("Usage: kreplay"), "{help}");
-        assert!(help.stdout.contains(&format!("  $ kreplay {command}")), "{help}");
+        assert!(
+            help.stdout.contains(&format!("  $ kreplay {command}")),
+            "{help}"
+        );
     }
     let all = kreplay(["--help"]).expect(code::DONE).stdout;
     for word in ["record", "analyze", "plot", "diff", "130"] {
         assert!(all.contains(word), "{all}");
     }
-    kreplay(["record", "--nonsense"]).expect(code::BAD_INPUT).complains(&["--nonsense", "--help"]);
-    kreplay(["analyse"]).expect(code::BAD_INPUT).complains(&["analyse"]);
+    kreplay(["record", "--nonsense"])
+        .expect(code::BAD_INPUT)
+        .complains(&["--nonsense", "--help"]);
+    kreplay(["analyse"])
+        .expect(code::BAD_INPUT)
+        .complains(&["analyse"]);
     kreplay(["--version"]).expect(code::DONE);
-    assert!(kreplay(["record", "--version"]).stderr.contains("--version"));
+    assert!(
+        kreplay(["record", "--version"])
+            .stderr
+            .contains("--version")
+    );
 }
 
 /// Runs the sessions of one text in a folder that has `boot.krec`, `other.krec` and `kernel-image`.
@@ -69,8 +95,10 @@ fn check(text: &Path, indent: &str, chosen: impl Fn(&[&str]) -> Vec<usize>) {
     let mut replacements = Vec::new();
     for session in &sessions {
         let printed = run(&session.command, &folder);
-        let shown: Vec<&str> =
-            lines[session.shown.clone()].iter().map(|l| l.strip_prefix(indent).unwrap_or(l)).collect();
+        let shown: Vec<&str> = lines[session.shown.clone()]
+            .iter()
+            .map(|l| l.strip_prefix(indent).unwrap_or(l))
+            .collect();
         if std::env::var_os("KREPLAY_BLESS").is_some() {
             replacements.push((session.shown.clone(), cut_like(&shown, &printed)));
         } else {
@@ -79,7 +107,11 @@ fn check(text: &Path, indent: &str, chosen: impl Fn(&[&str]) -> Vec<usize>) {
     }
     if !replacements.is_empty() {
         for (range, new) in replacements.into_iter().rev() {
-            blessed.splice(range, new.into_iter().map(|l| format!("{indent}{l}").trim_end().to_owned()));
+            blessed.splice(
+                range,
+                new.into_iter()
+                    .map(|l| format!("{indent}{l}").trim_end().to_owned()),
+            );
         }
         fs::write(text, blessed.join("\n") + "\n").unwrap();
     }
@@ -109,7 +141,10 @@ fn sessions(lines: &[&str], indent: &str, chosen: &[usize]) -> Vec<Session> {
         if let Some(command) = lines[index].strip_prefix(&prompt) {
             open = command.starts_with("kreplay ");
             if open {
-                found.push(Session { command: command.to_owned(), shown: index + 1..index + 1 });
+                found.push(Session {
+                    command: command.to_owned(),
+                    shown: index + 1..index + 1,
+                });
             }
         } else if open && found.last().is_some_and(|s| s.shown.end == index) {
             found.last_mut().expect("just seen").shown.end = index + 1;
@@ -120,7 +155,14 @@ fn sessions(lines: &[&str], indent: &str, chosen: &[usize]) -> Vec<Session> {
 
 fn folder_for(text: &Path) -> PathBuf {
     let name = text.file_stem().unwrap().to_string_lossy().into_owned();
-    let group = text.parent().unwrap().parent().unwrap().file_name().unwrap().to_string_lossy();
+    let group = text
+        .parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .file_name()
+        .unwrap()
+        .to_string_lossy();
     let folder = file(&format!("session-{group}-{name}"));
     fs::create_dir_all(&folder).unwrap();
     fs::copy(recording(2), folder.join("boot.krec")).unwrap();
@@ -133,19 +175,26 @@ fn run(command: &str, folder: &Path) -> Vec<String> {
     let bin = Path::new(env!("CARGO_BIN_EXE_kreplay")).parent().unwrap();
     let path = std::env::var("PATH").unwrap_or_default();
     let mut shell = Command::new("bash");
-    shell.args(["-c", &format!("{{ {command}\n}} 2>&1")]).current_dir(folder);
+    shell
+        .args(["-c", &format!("{{ {command}\n}} 2>&1")])
+        .current_dir(folder);
     shell.env("PATH", format!("{}:{path}", bin.display()));
     let ran = finish(&mut shell);
     assert!(matches!(ran.code, Some(0 | 1)), "{ran}");
-    ran.stdout.lines().map(|line| line.trim_end().to_owned()).collect()
+    ran.stdout
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect()
 }
 
 /// As many lines of the new output as the old text showed before its `...`.
 fn cut_like(shown: &[&str], printed: &[String]) -> Vec<String> {
     match shown.iter().position(|line| *line == "...") {
-        Some(kept) if printed.len() > kept => {
-            printed[..kept].iter().cloned().chain(["...".to_owned()]).collect()
-        }
+        Some(kept) if printed.len() > kept => printed[..kept]
+            .iter()
+            .cloned()
+            .chain(["...".to_owned()])
+            .collect(),
         _ => printed.to_vec(),
     }
 }
@@ -162,7 +211,10 @@ fn compare(text: &Path, command: &str, shown: &[&str], printed: &[String]) {
         }
         let wanted = masked(line);
         let found = if skipping {
-            printed[at..].iter().position(|p| masked(p) == wanted).map(|n| at + n)
+            printed[at..]
+                .iter()
+                .position(|p| masked(p) == wanted)
+                .map(|n| at + n)
         } else {
             printed.get(at).filter(|p| masked(p) == wanted).map(|_| at)
         };
@@ -210,7 +262,10 @@ fn masked(line: &str) -> String {
 
 #[test]
 fn numbers_are_masked_and_words_are_not() {
-    assert_eq!(masked("  migration/0[18]   1,234.5 us"), "migration/#[#] # us");
+    assert_eq!(
+        masked("  migration/0[18]   1,234.5 us"),
+        "migration/#[#] # us"
+    );
     assert_eq!(masked("sha256: 00ff12ab events"), "#: # events");
     assert_ne!(masked("hog/1 R"), masked("hog/1 S"));
 }

@@ -39,7 +39,10 @@ impl Ran {
     #[track_caller]
     pub fn complains(self, parts: &[&str]) -> Ran {
         for part in parts {
-            assert!(self.stderr.contains(part), "no `{part}` in the message\n{self}");
+            assert!(
+                self.stderr.contains(part),
+                "no `{part}` in the message\n{self}"
+            );
         }
         assert!(!self.stderr.contains("panicked"), "a panic\n{self}");
         assert!(!self.stderr.contains("RUST_BACKTRACE"), "a panic\n{self}");
@@ -49,9 +52,17 @@ impl Ran {
 
 impl fmt::Display for Ran {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ran { line, code, stdout, stderr } = self;
+        let Ran {
+            line,
+            code,
+            stdout,
+            stderr,
+        } = self;
         let head: String = stdout.chars().take(4000).collect();
-        write!(f, "$ {line}\nexit {code:?}\n--- stdout\n{head}\n--- stderr\n{stderr}\n---")
+        write!(
+            f,
+            "$ {line}\nexit {code:?}\n--- stdout\n{head}\n--- stderr\n{stderr}\n---"
+        )
     }
 }
 
@@ -59,7 +70,10 @@ impl fmt::Display for Ran {
 pub fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     machine_is_there();
     let mut command = Command::new(env!("CARGO_BIN_EXE_kreplay"));
-    command.args(args).current_dir(folder()).stdin(Stdio::null());
+    command
+        .args(args)
+        .current_dir(folder())
+        .stdin(Stdio::null());
     command
 }
 
@@ -70,7 +84,9 @@ pub fn kreplay<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Ran {
 
 /// Runs any command to its end.
 pub fn finish(command: &mut Command) -> Ran {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
     ran(command, output)
 }
 
@@ -101,7 +117,9 @@ pub fn file(name: &str) -> PathBuf {
 
 /// The root of the repository.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("cli is in the root")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("cli is in the root")
 }
 
 /// A complete recording of workload `affinity` on so many CPUs, with the default settings; made at
@@ -109,7 +127,10 @@ pub fn root() -> &'static Path {
 pub fn recording(cpus: u32) -> PathBuf {
     static MADE: OnceLock<Mutex<BTreeMap<u32, Arc<OnceLock<PathBuf>>>>> = OnceLock::new();
     let cell = {
-        let mut made = MADE.get_or_init(Mutex::default).lock().expect("no test panics in here");
+        let mut made = MADE
+            .get_or_init(Mutex::default)
+            .lock()
+            .expect("no test panics in here");
         Arc::clone(made.entry(cpus).or_default())
     };
     cell.get_or_init(|| {
@@ -144,7 +165,9 @@ pub fn long() -> bool {
 /// The Python that has the packages of `scripts/requirements.txt`.
 pub fn python() -> PathBuf {
     let chosen = std::env::var_os("KREPLAY_PYTHON").map(PathBuf::from);
-    let usual = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("venv").join("bin/python");
+    let usual = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .with_file_name("venv")
+        .join("bin/python");
     let python = chosen.unwrap_or(usual);
     assert!(
         python.exists(),
@@ -158,7 +181,13 @@ pub fn python() -> PathBuf {
 #[track_caller]
 pub fn python_script(script: &str, args: &[&str]) -> Ran {
     let path = root().join("cli/tests/python").join(script);
-    finish(Command::new(python()).arg(path).args(args).current_dir(folder())).expect(code::DONE)
+    finish(
+        Command::new(python())
+            .arg(path)
+            .args(args)
+            .current_dir(folder()),
+    )
+    .expect(code::DONE)
 }
 
 /// `cargo test -p kreplay` does not build the other executable, and an old one would test old code.

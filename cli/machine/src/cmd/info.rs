@@ -16,7 +16,11 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<Exit> {
     let sha256 = trace::krec::hex(image.sha256());
     writeln!(out, "image:       {}", image.name())?;
     writeln!(out, "build-id:    {}", image.build_id().unwrap_or("none"))?;
-    let same = if sha256 == builtin::SHA256 { " (the built-in kernel)" } else { "" };
+    let same = if sha256 == builtin::SHA256 {
+        " (the built-in kernel)"
+    } else {
+        ""
+    };
     writeln!(out, "sha256:      {sha256}{same}")?;
     writeln!(out, "size:        {} bytes", image.size())?;
     writeln!(out, "functions:   {}", image.code_symbols().count())?;

@@ -1,0 +1,112 @@
+//! `kreplay record`: boots a scenario and writes a recording.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use trace::krec::{EndOfRun, OutcomeRow};
+
+use crate::args::RecordArgs;
+use crate::exit::Exit;
+use crate::interrupt::Interrupt;
+use crate::plan::Scenario;
+use crate::progress::Progress;
+use crate::session::{self, Finished, Outside};
+
+/// Runs the command.
+pub fn run(args: &RecordArgs) -> anyhow::Result<Exit> {
+    let scenario = Scenario::new(&args.scenario)?;
+    scenario.check()?;
+    let interrupt = Interrupt::install()?;
+    let progress = Progress::new("recording");
+    let outside = Outside {
+        progress: &progress,
+        interrupt: &interrupt,
+        console: scenario.console,
+    };
+    let file = File::create(&args.output)
+        .with_context(|| format!("cannot write {}", args.output.display()))?;
+    let file = BufWriter::new(file);
+    let start = Instant::now();
+    let (Finished { end, failure }, file) = session::record(
+        &scenario,
+        (file, &args.output),
+        !args.no_image,
+        None,
+        &outside,
+    )?;
+    file.into_inner()
+        .map_err(io::IntoInnerError::into_error)
+        .with_context(|| format!("cannot write {}", args.output.display()))?;
+    drop(progress);
+    summary(args, &scenario, &end, start.elapsed())?;
+    Ok(match (&end.outcome, failure) {
+        (_, Some(failure)) => {
+            eprintln!("kreplay: the guest failed: {failure}");
+            Exit::GuestFailed
+        }
+        (OutcomeRow::Interrupted, None) => {
+            eprintln!(
+                "kreplay: interrupted; {} is valid up to here",
+                args.output.display()
+            );
+            Exit::Interrupted
+        }
+        (_, None) => Exit::Done,
+    })
+}
+
+/// Five lines: what was written, what ran, how it ended, how long it took, and the two hashes.
+fn summary(
+    args: &RecordArgs,
+    scenario: &Scenario,
+    end: &EndOfRun,
+    took: Duration,
+) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    let path = &args.output;
+    let bytes = fs::metadata(path).map(|m| m.len()).unwrap_or(0);
+    let insns: u64 = end.cpu_insns.iter().sum();
+    let config = &scenario.config;
+    let how = match &end.outcome {
+        OutcomeRow::GuestFailed { .. } => "the guest failed".to_owned(),
+        other => other.to_string(),
+    };
+    writeln!(
+        out,
+        "{}: {} events, {:.1} MiB with {} kernel image",
+        path.display(),
+        end.events,
+        bytes as f64 / f64::from(1 << 20),
+        if args.no_image { "no" } else { "the" },
+    )?;
+    writeln!(
+        out,
+        "guest: {}, {} CPUs, {} MiB, {}, quantum {}",
+        config.command_line,
+        config.vcpus,
+        config.ram_bytes >> 20,
+        scenario.policy_text(),
+        config.quantum.0
+    )?;
+    writeln!(
+        out,
+        "ended: {how} at {}.{:06} s virtual, {insns} instructions, {} late IPIs",
+        end.cycles / 1_000_000_000,
+        end.cycles % 1_000_000_000 / 1000,
+        end.late_ipis
+    )?;
+    writeln!(
+        out,
+        "host: {:.2} s, {:.0} million instructions a second",
+        took.as_secs_f64(),
+        insns as f64 / took.as_secs_f64() / 1e6
+    )?;
+    writeln!(
+        out,
+        "sha256: events {} machine {}",
+        end.stream_sha256, end.machine_digest
+    )?;
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! One run: the machine, everybody who watches it, and how it ended.
+//!
+//! The recorder is one observer; extra probes, the console, the progress line and Ctrl-C are others.
+//! They share the machine here, and none of them can change it.
+
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use emu::{CpuView, Cycles, Exception, Machine, Observer, Outcome, Site, Stamp, VirtAddr};
+use trace::krec::{EndOfRun, OutcomeRow, Writer};
+use trace_live::{LiveError, Recorder};
+
+use crate::failure;
+use crate::interrupt::Interrupt;
+use crate::plan::Scenario;
+use crate::probes::ExtraProbes;
+use crate::progress::Progress;
+
+/// What the person outside sees and does during a run.
+pub struct Outside<'a> {
+    /// The progress line.
+    pub progress: &'a Progress,
+    /// Ctrl-C.
+    pub interrupt: &'a Interrupt,
+    /// Whether the guest's console is printed.
+    pub console: bool,
+}
+
+/// A run that is over.
+pub struct Finished {
+    /// The end frame of the recording.
+    pub end: EndOfRun,
+    /// The guest's failure in its own names, if it failed.
+    pub failure: Option<String>,
+}
+
+/// Runs the scenario with a recorder that writes to `file`, called `name` in errors.
+pub fn record<W: Write>(
+    scenario: &Scenario,
+    (file, name): (W, &Path),
+    embed: bool,
+    extra: Option<&mut ExtraProbes>,
+    outside: &Outside<'_>,
+) -> anyhow::Result<(Finished, W)> {
+    let mut machine = Machine::new(&scenario.config, &scenario.elf)?;
+    let mut writer = Writer::new(file, name, &scenario.manifest(embed))?;
+    if embed {
+        writer.image(&scenario.elf)?;
+    }
+    let mut recorder = Recorder::new(writer, &scenario.image, scenario.config.vcpus)?;
+    if !recorder.missing().is_empty() {
+        outside.progress.suspend(|| {
+            eprintln!(
+                "warning: this kernel has no place for {}; they are not recorded",
+                recorder.missing().join(", ")
+            );
+        });
+    }
+    recorder.attach(&mut machine);
+    let outcome = watched(&mut machine, &mut recorder, extra, outside, scenario.until);
+    if let Some(error) = recorder.error() {
+        // The run was ended because nothing more can be recorded; the guest is not at fault.
+        let hint = hint(error);
+        let error = recorder.finish(&mut machine, OutcomeRow::Interrupted).err();
+        return Err(error.map_or_else(|| anyhow::anyhow!("{hint}"), |e| with_hint(e, hint)));
+    }
+    let (row, failure) = outcome_row(outcome, scenario)?;
+    let (end, file) = recorder.finish(&mut machine, row).map_err(|e| {
+        let hint = hint(&e);
+        with_hint(e, hint)
+    })?;
+    Ok((Finished { end, failure }, file))
+}
+
+fn with_hint(error: LiveError, hint: &'static str) -> anyhow::Error {
+    match hint {
+        "" => error.into(),
+        hint => anyhow::Error::from(error).context(hint),
+    }
+}
+
+/// The next step after an error of the recorder.
+fn hint(error: &LiveError) -> &'static str {
+    match error {
+        LiveError::Write(_) => "recording stopped; free some space, or give another file with -o",
+        _ => "",
+    }
+}
+
+/// Runs a machine with an observer and everybody outside.
+pub fn watched(
+    machine: &mut Machine,
+    inner: &mut dyn Observer,
+    extra: Option<&mut ExtraProbes>,
+    outside: &Outside<'_>,
+    until: Option<Cycles>,
+) -> Result<Outcome, emu::Error> {
+    if let Some(extra) = &extra {
+        extra.attach(machine);
+    }
+    let console = outside.console.then(Vec::new);
+    let mut watch = Watch {
+        inner,
+        extra,
+        outside,
+        console,
+        hits: 0,
+    };
+    let outcome = machine.run(&mut watch, until);
+    watch.print_console();
+    outcome
+}
+
+/// The outcome in the words of a recording. An error that is not the guest's is returned.
+pub fn outcome_row(
+    outcome: Result<Outcome, emu::Error>,
+    scenario: &Scenario,
+) -> Result<(OutcomeRow, Option<String>), emu::Error> {
+    match outcome {
+        Ok(Outcome::PowerOff) => Ok((OutcomeRow::PowerOff, None)),
+        Ok(Outcome::UntilReached) => Ok((OutcomeRow::UntilReached, None)),
+        Ok(Outcome::StoppedByObserver) => Ok((OutcomeRow::Interrupted, None)),
+        Err(error) if failure::is_of_the_guest(&error) => {
+            let text = failure::describe(&error, &scenario.image);
+            Ok((
+                OutcomeRow::GuestFailed {
+                    error: text.clone(),
+                },
+                Some(text),
+            ))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// All observers of one run.
+struct Watch<'a, 'b> {
+    inner: &'a mut dyn Observer,
+    extra: Option<&'a mut ExtraProbes>,
+    outside: &'a Outside<'b>,
+    /// Bytes of the console that are not printed yet; `None` if nobody wants them.
+    console: Option<Vec<u8>>,
+    hits: u64,
+}
+
+impl Watch<'_, '_> {
+    /// Prints what the guest wrote. A reader that has gone away gets no more; the run goes on.
+    fn print_console(&mut self) {
+        let Some(bytes) = self.console.as_mut().filter(|bytes| !bytes.is_empty()) else {
+            return;
+        };
+        let printed = self.outside.progress.suspend(|| {
+            let mut out = io::stdout().lock();
+            out.write_all(bytes).and_then(|()| out.flush())
+        });
+        match printed {
+            Ok(()) => bytes.clear(),
+            Err(_) => self.console = None,
+        }
+    }
+}
+
+impl Observer for Watch<'_, '_> {
+    fn hit(&mut self, cpu: &mut CpuView<'_>, at: VirtAddr, site: Site) {
+        self.hits += 1;
+        self.inner.hit(cpu, at, site);
+        if let Some(extra) = &mut self.extra {
+            extra.hit(cpu, at);
+        }
+    }
+
+    fn console(&mut self, at: Stamp, byte: u8) {
+        self.inner.console(at, byte);
+        if let Some(bytes) = &mut self.console {
+            bytes.push(byte);
+        }
+        if byte == b'\n' {
+            self.print_console();
+        }
+    }
+
+    fn exception(&mut self, at: Stamp, exception: Exception) {
+        self.inner.exception(at, exception);
+    }
+
+    fn slice(&mut self, now: Cycles) -> ControlFlow<()> {
+        self.outside.progress.show(now, self.hits);
+        if self.outside.interrupt.requested() {
+            return ControlFlow::Break(());
+        }
+        self.inner.slice(now)
+    }
+}
+
+/// An observer that watches nothing: a run without a recorder.
+pub struct Nobody;
+
+impl Observer for Nobody {
+    fn hit(&mut self, _cpu: &mut CpuView<'_>, _at: VirtAddr, _site: Site) {}
+}
