@@ -211,8 +211,9 @@ pub(crate) fn deliver(
     let gate = gate(cpu, vector, source)?;
     let (cs, new_cpl) = code_segment(cpu, gate.selector, external)?;
     let old_cpl = cpu.hflags() & hf::CPL;
-    let mut flags = cpu.rflags();
-    // Faults push RF set, so that the instruction breakpoint that caused them is not taken again.
+    // Faults push RF set, so that the instruction breakpoint that caused them is not taken again;
+    // the rest push it clear.
+    let mut flags = cpu.rflags() & !rflags::RF;
     if source == Source::Exception && !matches!(vector, 1 | 3 | 4 | 8) {
         flags |= rflags::RF;
     }

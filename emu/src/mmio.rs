@@ -6,7 +6,7 @@
 
 use capstone::RegId;
 use capstone::arch::DetailsArchInsn;
-use capstone::arch::x86::{X86Insn, X86OperandType};
+use capstone::arch::x86::{X86Insn, X86OperandType, X86Reg as R};
 
 use crate::decode::{Decoder, MAX_INSN, Mode};
 use crate::paging::Access;
@@ -56,35 +56,41 @@ pub(crate) struct DeviceAccess {
     pub(crate) length: usize,
 }
 
-const NAMES: [[&str; 4]; 16] = [
-    ["rax", "eax", "ax", "al"],
-    ["rcx", "ecx", "cx", "cl"],
-    ["rdx", "edx", "dx", "dl"],
-    ["rbx", "ebx", "bx", "bl"],
-    ["rsp", "esp", "sp", "spl"],
-    ["rbp", "ebp", "bp", "bpl"],
-    ["rsi", "esi", "si", "sil"],
-    ["rdi", "edi", "di", "dil"],
-    ["r8", "r8d", "r8w", "r8b"],
-    ["r9", "r9d", "r9w", "r9b"],
-    ["r10", "r10d", "r10w", "r10b"],
-    ["r11", "r11d", "r11w", "r11b"],
-    ["r12", "r12d", "r12w", "r12b"],
-    ["r13", "r13d", "r13w", "r13b"],
-    ["r14", "r14d", "r14w", "r14b"],
-    ["r15", "r15d", "r15w", "r15b"],
+/// Capstone's numbers of the general registers, widest first.
+#[rustfmt::skip]
+const IDS: [[u32; 4]; 16] = [
+    [R::X86_REG_RAX, R::X86_REG_EAX, R::X86_REG_AX, R::X86_REG_AL],
+    [R::X86_REG_RCX, R::X86_REG_ECX, R::X86_REG_CX, R::X86_REG_CL],
+    [R::X86_REG_RDX, R::X86_REG_EDX, R::X86_REG_DX, R::X86_REG_DL],
+    [R::X86_REG_RBX, R::X86_REG_EBX, R::X86_REG_BX, R::X86_REG_BL],
+    [R::X86_REG_RSP, R::X86_REG_ESP, R::X86_REG_SP, R::X86_REG_SPL],
+    [R::X86_REG_RBP, R::X86_REG_EBP, R::X86_REG_BP, R::X86_REG_BPL],
+    [R::X86_REG_RSI, R::X86_REG_ESI, R::X86_REG_SI, R::X86_REG_SIL],
+    [R::X86_REG_RDI, R::X86_REG_EDI, R::X86_REG_DI, R::X86_REG_DIL],
+    [R::X86_REG_R8, R::X86_REG_R8D, R::X86_REG_R8W, R::X86_REG_R8B],
+    [R::X86_REG_R9, R::X86_REG_R9D, R::X86_REG_R9W, R::X86_REG_R9B],
+    [R::X86_REG_R10, R::X86_REG_R10D, R::X86_REG_R10W, R::X86_REG_R10B],
+    [R::X86_REG_R11, R::X86_REG_R11D, R::X86_REG_R11W, R::X86_REG_R11B],
+    [R::X86_REG_R12, R::X86_REG_R12D, R::X86_REG_R12W, R::X86_REG_R12B],
+    [R::X86_REG_R13, R::X86_REG_R13D, R::X86_REG_R13W, R::X86_REG_R13B],
+    [R::X86_REG_R14, R::X86_REG_R14D, R::X86_REG_R14W, R::X86_REG_R14B],
+    [R::X86_REG_R15, R::X86_REG_R15D, R::X86_REG_R15W, R::X86_REG_R15B],
 ];
 
-fn part(name: &str) -> Option<Part> {
-    if let Some(n) = ["ah", "ch", "dh", "bh"].iter().position(|h| *h == name) {
+/// AH, CH, DH, BH.
+const HIGH: [u32; 4] = [R::X86_REG_AH, R::X86_REG_CH, R::X86_REG_DH, R::X86_REG_BH];
+
+fn part(id: RegId) -> Option<Part> {
+    let id = u32::from(id.0);
+    if let Some(index) = HIGH.iter().position(|h| *h == id) {
         return Some(Part {
-            index: n,
+            index,
             bytes: 1,
             high: true,
         });
     }
-    NAMES.iter().enumerate().find_map(|(index, row)| {
-        let column = row.iter().position(|n| *n == name)?;
+    IDS.iter().enumerate().find_map(|(index, row)| {
+        let column = row.iter().position(|n| *n == id)?;
         Some(Part {
             index,
             bytes: 8 >> column,
@@ -136,8 +142,10 @@ pub(crate) fn decode(decoder: &Decoder, mode: Mode, cpu: &Cpu) -> Result<DeviceA
         .map_err(|e| e.to_string())?;
     let insn = insns.first().ok_or("the instruction does not decode")?;
     let text = || {
-        let (m, o) = (insn.mnemonic().unwrap_or("?"), insn.op_str().unwrap_or(""));
-        format!("`{m} {o}` on a device")
+        format!(
+            "the instruction {:02x?} on a device is not emulated",
+            insn.bytes()
+        )
     };
     let detail = cs.insn_detail(insn).map_err(|e| e.to_string())?;
     let operation = operation(insn.id().0).ok_or_else(text)?;
@@ -151,24 +159,18 @@ pub(crate) fn decode(decoder: &Decoder, mode: Mode, cpu: &Cpu) -> Result<DeviceA
         count += 1;
         match op.op_type {
             X86OperandType::Reg(r) => {
-                let name = cs.reg_name(r).ok_or_else(text)?;
-                *slot = Value::Register(part(&name).ok_or_else(text)?);
+                *slot = Value::Register(part(r).ok_or_else(text)?);
             }
             X86OperandType::Imm(i) => *slot = Value::Immediate(i as u64),
             X86OperandType::Mem(m) => {
-                let reg = |r: RegId| -> Result<u64, String> {
-                    if r.0 == 0 {
-                        return Ok(0);
-                    }
-                    let name = cs.reg_name(r).ok_or_else(text)?;
-                    match name.as_str() {
-                        "rip" | "eip" => Ok(cpu.rip() + insn.bytes().len() as u64),
-                        n => Ok(read_part(cpu, part(n).ok_or_else(text)?)),
-                    }
+                let reg = |r: RegId| match u32::from(r.0) {
+                    R::X86_REG_INVALID | R::X86_REG_RIZ | R::X86_REG_EIZ => Ok(0),
+                    R::X86_REG_RIP | R::X86_REG_EIP => Ok(cpu.rip() + insn.bytes().len() as u64),
+                    _ => part(r).map(|p| read_part(cpu, p)).ok_or_else(text),
                 };
-                let segment = match cs.reg_name(m.segment()).as_deref() {
-                    Some("fs") => cpu.segment(Seg::Fs).base,
-                    Some("gs") => cpu.segment(Seg::Gs).base,
+                let segment = match u32::from(m.segment().0) {
+                    R::X86_REG_FS => cpu.segment(Seg::Fs).base,
+                    R::X86_REG_GS => cpu.segment(Seg::Gs).base,
                     _ => 0,
                 };
                 let index = reg(m.index())?.wrapping_mul(m.scale() as u64);
