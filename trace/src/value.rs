@@ -65,7 +65,7 @@ fn size_of(field: Field) -> usize {
 }
 
 /// The most bytes that a span reads at once.
-const LONGEST: u64 = 2048;
+const LONGEST: u64 = 1024;
 
 /// Fields of one structure that are read together.
 #[derive(Clone, Debug)]

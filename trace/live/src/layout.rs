@@ -35,6 +35,8 @@ pub struct Work {
 #[derive(Debug)]
 pub struct Layout {
     task: Span,
+    /// Name and number only, which every event tells of the current task.
+    name: Span,
     current: Field,
     work: Span,
     nr_todo: Field,
@@ -97,6 +99,7 @@ impl Layout {
                 task("__state")?,
                 task("exit_state")?,
             ]),
+            name: Span::new(vec![task("comm")?, task("pid")?]),
             current: types.field("pcpu_hot", "current_task")?,
             work: Span::new(vec![
                 types.field("cpu_stop_work", "fn")?,
@@ -141,12 +144,19 @@ impl Layout {
         })
     }
 
-    /// Address of the CPU's current task; 0 before the kernel has set its per-CPU data up.
-    pub fn current(&self, target: &dyn Target) -> Result<Addr, Unreadable> {
-        match target.register(Register::GsBase) {
-            0 => Ok(Addr(0)),
-            base => Value::of(target, Addr(base), self.current).map(Value::addr),
+    /// Number and name of the CPU's current task. Before the kernel has set its per-CPU data up, that
+    /// is the task it boots in.
+    pub fn current(&self, target: &dyn Target) -> Result<(i32, Comm), Unreadable> {
+        let task = match target.register(Register::GsBase) {
+            0 => Addr(0),
+            base => Value::of(target, Addr(base), self.current)?.addr(),
+        };
+        if task == Addr(0) {
+            return Ok((0, Comm::from("swapper/0")));
         }
+        let mut buffer = Span::buffer();
+        let loaded = self.name.read(target, task, &mut buffer)?;
+        Ok((loaded.value(1)?.i32(), loaded.comm(0)?))
     }
 
     /// Reads the work at `addr`.

@@ -439,13 +439,7 @@ impl<'a, W: Write> Recorder<'a, W> {
         stack: Option<At>,
     ) -> Result<(), Failed> {
         let target = CpuTarget { cpu, at };
-        let (pid, comm) = match self.layout.current(&target)? {
-            Addr(0) => (0, Comm::from("swapper/0")),
-            current => {
-                let task = self.layout.task(&target, current)?;
-                (task.pid, task.comm)
-            }
-        };
+        let (pid, comm) = self.layout.current(&target)?;
         let stack = match stack {
             Some(at) => Some(self.stack(&target, at)?),
             None => None,
