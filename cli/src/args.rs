@@ -40,7 +40,7 @@ pub enum Command {
     Plot(Plot),
     /// The tasks at the end of the run
     #[command(after_help = include_str!("help/ps.txt"))]
-    Ps(PsArgs),
+    Ps(ReportArgs),
     /// Where two recordings part, and by how much
     #[command(after_help = include_str!("help/diff.txt"))]
     Diff(DiffArgs),
@@ -81,7 +81,7 @@ pub struct ReportArgs {
     #[arg(value_name = "RECORDING")]
     pub recording: PathBuf,
     /// text for people, json (an array of row objects a table) or csv for programs
-    #[arg(long, value_enum, default_value_t = Format::Text)]
+    #[arg(long, value_enum, default_value_t = Format::Text, hide_possible_values = true)]
     pub format: Format,
     /// Text: the most rows to print of a table, or all
     #[arg(long, value_name = "N|all", default_value = "20")]
@@ -118,6 +118,16 @@ pub enum Format {
     Json,
     /// A header line, then rows.
     Csv,
+}
+
+impl From<Format> for analyze::report::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
+            Format::Csv => Self::Csv,
+        }
+    }
 }
 
 /// `plot`.
@@ -159,17 +169,6 @@ pub struct MigrationPlotArgs {
     pub output: PathBuf,
 }
 
-/// `ps`.
-#[derive(Args, Debug)]
-pub struct PsArgs {
-    /// The recording
-    #[arg(value_name = "RECORDING")]
-    pub recording: PathBuf,
-    /// text for people, json or csv for programs
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
-}
-
 /// `diff`.
 #[derive(Args, Debug)]
 pub struct DiffArgs {
@@ -179,6 +178,9 @@ pub struct DiffArgs {
     /// The other
     #[arg(value_name = "B")]
     pub b: PathBuf,
+    /// text for people, json or csv for programs
+    #[arg(long, value_enum, default_value_t = Format::Text, hide_possible_values = true)]
+    pub format: Format,
 }
 
 /// `export`.

@@ -54,9 +54,17 @@ mod tests {
     #[test]
     fn the_variable_wins_over_the_place_and_a_missing_file_is_named() {
         let me = std::env::current_exe().unwrap();
-        assert_eq!(choose(Some(me.clone().into()), Path::new("/nowhere/x")).unwrap(), me);
+        assert_eq!(
+            choose(Some(me.clone().into()), Path::new("/nowhere/x")).unwrap(),
+            me
+        );
         assert_eq!(choose(None, &me).unwrap(), me);
-        let error = choose(None, Path::new("/nowhere/kreplay-machine")).unwrap_err().to_string();
-        assert!(error.contains("/nowhere/kreplay-machine") && error.contains(OVERRIDE), "{error}");
+        let error = choose(None, Path::new("/nowhere/kreplay-machine"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("/nowhere/kreplay-machine") && error.contains(OVERRIDE),
+            "{error}"
+        );
     }
 }

@@ -52,8 +52,8 @@ pub struct ScenarioArgs {
     /// Guest memory in MiB
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     pub mem: u32,
-    /// Who goes first in each window
-    #[arg(long, value_enum, default_value_t = Policy::RoundRobin)]
+    /// Who goes first in each window: round-robin, or random (drawn from --seed)
+    #[arg(long, value_enum, default_value_t = Policy::RoundRobin, hide_possible_values = true)]
     pub policy: Policy,
     /// Seed of a policy that draws; the others ignore it and say so
     #[arg(long, value_name = "NUMBER")]

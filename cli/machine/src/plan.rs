@@ -44,10 +44,10 @@ pub struct Scenario {
 impl Scenario {
     /// Reads the kernel and fills in the defaults. Prints warnings.
     pub fn new(args: &ScenarioArgs) -> anyhow::Result<Scenario> {
-        let (elf, image) = kernel(args.kernel.as_deref())?;
         if args.kernel.is_none() {
             check_workload(&args.workload)?;
         }
+        let (elf, image) = kernel(args.kernel.as_deref())?;
         let config = MachineConfig {
             vcpus: args.smp,
             ram_bytes: u64::from(args.mem) << 20,
@@ -107,8 +107,14 @@ impl Scenario {
     }
 
     /// Whether a machine for this scenario can be made, before any file is touched.
-    pub fn check(&self) -> Result<(), emu::Error> {
-        emu::Machine::new(&self.config, &self.elf).map(drop)
+    pub fn check(&self) -> anyhow::Result<()> {
+        match emu::Machine::new(&self.config, &self.elf) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == emu::ErrorKind::BadImage => {
+                Err(error).with_context(|| format!("cannot boot {}", self.image.name()))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The policy and its seed, for people.

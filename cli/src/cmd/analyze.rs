@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 
-use analyze::report::{self, Options, Report};
+use analyze::report::{Options, Report};
 use analyze::source::Recorded;
 use analyze::{migration, stopper};
 
-use crate::args::{Format, ReportArgs};
+use crate::args::ReportArgs;
 use crate::exit::Exit;
 
 /// `kreplay analyze migration`.
@@ -25,15 +25,13 @@ pub fn stopper(args: &ReportArgs) -> anyhow::Result<Exit> {
 
 /// Prints the report; one whose identities do not hold is not to be believed, and says so by its exit
 /// code too.
-fn print(report: &Report, args: &ReportArgs) -> anyhow::Result<Exit> {
-    let options = Options { rows: args.rows.0, table: args.table.clone() };
-    let format = match args.format {
-        Format::Text => report::Format::Text,
-        Format::Json => report::Format::Json,
-        Format::Csv => report::Format::Csv,
+pub fn print(report: &Report, args: &ReportArgs) -> anyhow::Result<Exit> {
+    let options = Options {
+        rows: args.rows.0,
+        table: args.table.clone(),
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
-    report.render(format, &options, &mut out)?;
+    report.render(args.format.into(), &options, &mut out)?;
     out.flush()?;
     if report.checks_hold() {
         return Ok(Exit::Done);

@@ -16,15 +16,24 @@ struct Check {
 /// Runs the command: exit 0 if everything is there, 1 if something is missing.
 pub fn run() -> anyhow::Result<Exit> {
     let checks = [
-        Check { needed_for: "record, verify, calls", found: machine_version() },
+        Check {
+            needed_for: "record, verify, calls",
+            found: machine_version(),
+        },
         Check {
             needed_for: "image build (edited kernels)",
             found: version("cargo", "install Rust: https://rustup.rs"),
         },
-        Check { needed_for: "image build (edited kernels)", found: host() },
+        Check {
+            needed_for: "image build (edited kernels)",
+            found: host(),
+        },
         Check {
             needed_for: "notebooks",
-            found: version("python3", "install Python 3; scripts/test.sh prepares its packages"),
+            found: version(
+                "python3",
+                "install Python 3; scripts/test.sh prepares its packages",
+            ),
         },
     ];
     let mut missing = 0;
@@ -34,9 +43,13 @@ pub fn run() -> anyhow::Result<Exit> {
             Err(text) => ("missing", text),
         };
         missing += usize::from(check.found.is_err());
-        println!("{mark:<8} {:<30} {text}", check.needed_for);
+        super::say(format_args!("{mark:<8} {:<30} {text}", check.needed_for))?;
     }
-    Ok(if missing == 0 { Exit::Done } else { Exit::Differs })
+    Ok(if missing == 0 {
+        Exit::Done
+    } else {
+        Exit::Differs
+    })
 }
 
 fn machine_version() -> Result<String, String> {
@@ -53,9 +66,15 @@ fn version(program: &str, remedy: &str) -> Result<String, String> {
 fn host() -> Result<String, String> {
     let printed = Command::new("rustc").arg("-vV").output().ok();
     let text = printed.map(|out| String::from_utf8_lossy(&out.stdout).into_owned());
-    match text.as_deref().and_then(|t| t.lines().find_map(|l| l.strip_prefix("host: "))) {
+    match text
+        .as_deref()
+        .and_then(|t| t.lines().find_map(|l| l.strip_prefix("host: ")))
+    {
         Some(host) if host == kreplay_image::TARGET => Ok(format!("rustc for {host}")),
-        Some(host) => Err(format!("rustc is for {host}; the image needs {}", kreplay_image::TARGET)),
+        Some(host) => Err(format!(
+            "rustc is for {host}; the image needs {}",
+            kreplay_image::TARGET
+        )),
         None => Err("rustc is not there: install Rust: https://rustup.rs".to_owned()),
     }
 }
@@ -63,5 +82,8 @@ fn host() -> Result<String, String> {
 fn first_line(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    output.status.success().then(|| text.lines().next().unwrap_or("").to_owned())
+    output
+        .status
+        .success()
+        .then(|| text.lines().next().unwrap_or("").to_owned())
 }

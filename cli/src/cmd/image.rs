@@ -16,18 +16,19 @@ pub fn build(args: &ImageBuildArgs) -> anyhow::Result<Exit> {
     let built = kreplay_image::build(&args.dir, &work)?;
     fs::copy(&built.elf, &args.output)
         .with_context(|| format!("cannot write {}", args.output.display()))?;
-    println!("{}: build-id {}", args.output.display(), hex(&built.build_id));
-    println!("sha256 {}", hex(&built.sha256));
-    println!("boot it: kreplay record --kernel {}", args.output.display());
+    let output = args.output.display();
+    super::say(format_args!("{output}: build-id {}", hex(&built.build_id)))?;
+    super::say(format_args!("sha256 {}", hex(&built.sha256)))?;
+    super::say(format_args!("boot it: kreplay record --kernel {output}"))?;
     Ok(Exit::Done)
 }
 
 /// The nested cargo's target folder: below the sources' own `target`, where `.gitignore` and
 /// `cargo clean` expect such things.
 fn work_folder(dir: &Path) -> anyhow::Result<PathBuf> {
-    let dir = dir.canonicalize().with_context(|| {
-        format!("{}: give the folder of the kernel's sources", dir.display())
-    })?;
+    let dir = dir
+        .canonicalize()
+        .with_context(|| format!("{}: give the folder of the kernel's sources", dir.display()))?;
     Ok(dir.join("target/kreplay"))
 }
 

@@ -8,6 +8,8 @@ pub mod image;
 pub mod plot;
 pub mod ps;
 
+use std::fmt;
+use std::io::{self, Write};
 use std::path::Path;
 
 use trace::krec::{Completeness, Recording};
@@ -23,4 +25,9 @@ pub fn open(path: &Path) -> anyhow::Result<Recording> {
         );
     }
     Ok(recording)
+}
+
+/// Prints a line; a reader that has gone away is an error and not a panic, as it is with `println!`.
+pub fn say(line: fmt::Arguments<'_>) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{line}")
 }

@@ -96,10 +96,10 @@ fn numbers_of_cpus_that_there_are_not() {
 fn settings_that_cannot_be() {
     kreplay(["record", "--mem", "1", "-o", "mem.krec"])
         .expect(code::BAD_INPUT)
-        .complains(&["1"]);
+        .complains(&["64 MiB"]);
     kreplay(["record", "--mem", "4294967295", "-o", "mem.krec"])
         .expect(code::BAD_INPUT)
-        .complains(&["4294967295"]);
+        .complains(&["3 GiB"]);
     kreplay(["record", "--quantum", "0", "-o", "q.krec"])
         .expect(code::BAD_INPUT)
         .complains(&["quantum"]);

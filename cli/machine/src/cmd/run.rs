@@ -1,6 +1,8 @@
 //! The hidden command `run`: a boot without a recording. Not in the help, because it leaves nothing to
 //! look at; `scripts/bench.sh` compares recording with it, and probes with none.
 
+use std::io::{self, Write};
+
 use emu::Machine;
 use trace::krec::OutcomeRow;
 
@@ -48,7 +50,12 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         trace::krec::hex(machine.digest())
     );
     if let Some(extra) = extra {
-        println!("probes: {} in place, {} hits", extra.in_place(), extra.hits);
+        writeln!(
+            out,
+            "probes: {} in place, {} hits",
+            extra.in_place(),
+            extra.hits
+        )?;
     }
     Ok(if row == OutcomeRow::Interrupted {
         Exit::Interrupted
