@@ -13,6 +13,11 @@ use core::ptr;
 type Node = &'static RbNode;
 const BLACK: usize = 1;
 
+/// The node above, none at the root.
+pub fn rb_parent(node: Node) -> Option<Node> {
+    parent(node)
+}
+
 fn parent(node: Node) -> Option<Node> {
     let address = node.__rb_parent_color.get() & !BLACK;
     // SAFETY: the word holds 0 or the address of a `'static` node, stored by `set_parent` or at insertion.

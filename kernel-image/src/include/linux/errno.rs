@@ -8,6 +8,8 @@ pub const EPERM: i32 = 1;
 pub const ENOENT: i32 = 2;
 /// No such process.
 pub const ESRCH: i32 = 3;
+/// Input or output error.
+pub const EIO: i32 = 5;
 /// Interrupted.
 pub const EINTR: i32 = 4;
 /// No such device or address: the CPU is offline.
@@ -22,6 +24,8 @@ pub const EBUSY: i32 = 16;
 pub const ENODEV: i32 = 19;
 /// Invalid argument.
 pub const EINVAL: i32 = 22;
+/// Resource deadlock avoided.
+pub const EDEADLK: i32 = 35;
 /// Function not implemented.
 pub const ENOSYS: i32 = 38;
 /// Timer expired.

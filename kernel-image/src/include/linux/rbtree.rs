@@ -4,7 +4,9 @@
 //! word), the leftmost cache, the three augment callbacks. Rebalancing is in lib/rbtree.rs.
 //! **Locks** none: the owner of the tree says which lock guards it.
 use crate::fence::shared::Shared;
-pub use crate::lib::rbtree::{rb_erase_augmented, rb_insert_augmented, rb_next, rb_prev};
+pub use crate::lib::rbtree::{
+    rb_erase_augmented, rb_insert_augmented, rb_next, rb_parent, rb_prev,
+};
 
 /// A link of a tree.
 #[doc(alias = "rb_node")]

@@ -19,7 +19,7 @@ use crate::intrusive_adapter;
 use crate::include::linux::cpumask::Cpumask;
 use crate::include::linux::list::ListHead;
 use crate::include::linux::rbtree::RbNode;
-use crate::include::linux::smp::CallSingleNode;
+use crate::include::linux::smp::{CSD_TYPE_TTWU, CallSingleNode};
 use crate::include::linux::spinlock::RawSpinlock;
 use crate::kernel::kthread::Kthread;
 use crate::kernel::sched::core::affinity::SetAffinityPending;
@@ -314,7 +314,7 @@ impl TaskStruct {
             usage: AtomicI32::new(0),
             flags: Shared::new(0),
             on_cpu: AtomicI32::new(0),
-            wake_entry: CallSingleNode::new(),
+            wake_entry: CallSingleNode::new(CSD_TYPE_TTWU),
             recent_used_cpu: Shared::new(0),
             wake_cpu: Shared::new(0),
             on_rq: Shared::new(0),

@@ -1,0 +1,3 @@
+//! The local APIC: registers, timer, interprocessor interrupts.
+pub mod apic;
+pub mod ipi;

@@ -1,0 +1,103 @@
+//! Printing registers and the chain of calls.
+//!
+//! Linux: arch/x86/kernel/dumpstack.c, unwind_frame.c, v6.8. **Kept** the register lines' shape.
+//! **Differs** addresses only: the symbols are in the ELF file, and the tracer names them.
+#![expect(unsafe_code, reason = "walks frame pointers")]
+
+use crate::arch::x86::include::asm::current::{current, pcpu_hot};
+use crate::arch::x86::include::asm::page_types::{THREAD_SIZE, VMALLOC_END, VMALLOC_START};
+use crate::arch::x86::include::asm::ptrace::PtRegs;
+use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
+use crate::lib::string::as_str;
+use crate::pr_emerg;
+use core::arch::asm;
+
+unsafe extern "C" {
+    static _stext: u8;
+    static _etext: u8;
+    static _sdata: u8;
+    static _end: u8;
+}
+
+fn is_text(address: u64) -> bool {
+    ((&raw const _stext) as u64..(&raw const _etext) as u64).contains(&address)
+}
+
+/// Whether 16 bytes at `address` can be read: stacks lie in the image's data or in the stack area.
+fn on_a_stack(address: u64) -> bool {
+    let image = (&raw const _sdata) as u64..(&raw const _end) as u64 - 16;
+    address & 7 == 0
+        && (image.contains(&address)
+            || (VMALLOC_START..VMALLOC_END - 16).contains(&address)
+                && crate::mm::vmalloc::is_mapped(address))
+}
+
+/// Prints who runs where.
+pub fn dump_stack_print_info() {
+    let hot = pcpu_hot.this_cpu();
+    if hot.current_task.get().is_none() {
+        pr_emerg!("CPU: {} PID: 0 Comm: swapper Not tainted kreplay", raw_smp_processor_id());
+        return;
+    }
+    let p = current();
+    let comm: [u8; 16] = core::array::from_fn(|n| p.comm[n].get());
+    pr_emerg!(
+        "CPU: {} PID: {} Comm: {} Not tainted kreplay",
+        raw_smp_processor_id(),
+        p.pid.get(),
+        as_str(&comm),
+    );
+}
+
+/// Prints the registers of an interrupted context and its callers.
+pub fn show_regs(regs: &PtRegs) {
+    dump_stack_print_info();
+    pr_emerg!("RIP: {:04x}:{:#018x}", regs.cs & 0xffff, regs.ip);
+    pr_emerg!("RSP: {:04x}:{:016x} EFLAGS: {:08x} ORIG_RAX: {:016x}",
+        regs.ss & 0xffff, regs.sp, regs.flags, regs.orig_ax);
+    pr_emerg!("RAX: {:016x} RBX: {:016x} RCX: {:016x}", regs.ax, regs.bx, regs.cx);
+    pr_emerg!("RDX: {:016x} RSI: {:016x} RDI: {:016x}", regs.dx, regs.si, regs.di);
+    pr_emerg!("RBP: {:016x} R08: {:016x} R09: {:016x}", regs.bp, regs.r8, regs.r9);
+    pr_emerg!("R10: {:016x} R11: {:016x} R12: {:016x}", regs.r10, regs.r11, regs.r12);
+    pr_emerg!("R13: {:016x} R14: {:016x} R15: {:016x}", regs.r13, regs.r14, regs.r15);
+    pr_emerg!("GS:  {:016x} CPU: {} preempt_count: {:x}",
+        core::ptr::from_ref(pcpu_hot.this_cpu()) as u64,
+        raw_smp_processor_id(),
+        pcpu_hot.this_cpu().preempt_count.get());
+    pr_emerg!("Call Trace:");
+    pr_emerg!(" [<{:#018x}>]", regs.ip);
+    walk(regs.bp);
+}
+
+/// Prints the callers of this function.
+#[inline(never)]
+pub fn dump_stack() {
+    dump_stack_print_info();
+    let (rsp, rbp): (u64, u64);
+    // SAFETY: reads two registers.
+    unsafe { asm!("mov {}, rsp", "mov {}, rbp", out(reg) rsp, out(reg) rbp, options(nomem, nostack)) };
+    pr_emerg!("RIP: 0010:{:#018x} RSP: {rsp:016x} RBP: {rbp:016x}", dump_stack as *const () as u64);
+    pr_emerg!("Call Trace:");
+    walk(rbp);
+}
+
+/// Follows the frame pointers from `bp` for at most 64 frames.
+fn walk(bp: u64) {
+    let mut bp = bp;
+    for _ in 0..64 {
+        if !on_a_stack(bp) {
+            break;
+        }
+        // SAFETY: just checked to lie in mapped stack memory.
+        let [next, ip] = unsafe { (bp as *const [u64; 2]).read_volatile() };
+        if !is_text(ip) {
+            break;
+        }
+        pr_emerg!(" [<{ip:#018x}>]");
+        // Callers lie above; another stack (an exception's) may lie anywhere, but never below by less.
+        if next <= bp && bp - next < THREAD_SIZE {
+            break;
+        }
+        bp = next;
+    }
+}

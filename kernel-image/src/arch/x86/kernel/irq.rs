@@ -1,0 +1,42 @@
+//! Interrupt entry and exit, and interrupts that nobody expects.
+//!
+//! Linux: arch/x86/kernel/irq.c, irqinit.c, kernel/entry/common.c (irqentry_*), v6.8. **Kept** the exit rule
+//! of a fully preemptible kernel. **Left out** device interrupts: the machine has no IOAPIC yet.
+#![expect(unsafe_code, reason = "called from assembly by name")]
+
+use crate::arch::x86::include::asm::irqflags::X86_EFLAGS_IF;
+use crate::arch::x86::include::asm::ptrace::PtRegs;
+use crate::arch::x86::kernel::{apic::apic::apic_eoi, idt};
+use crate::include::linux::preempt::preempt_count;
+use crate::include::linux::sched::need_resched;
+use crate::pr_warn;
+
+/// Linux allocates interrupt descriptors here; system vectors have none.
+pub fn early_irq_init() {}
+
+/// Installs the interrupt gates.
+pub fn init_IRQ() {
+    idt::idt_setup_apic_and_irq_gates();
+}
+
+/// Every interrupt begins here. Linux tells RCU and lockdep; neither is here.
+#[inline(always)]
+pub fn irqentry_enter(_regs: &PtRegs) {}
+
+/// Every interrupt ends here: a preemptible context that should give way is switched out before it goes on.
+#[inline(always)]
+pub fn irqentry_exit(regs: &PtRegs) {
+    if regs.flags & X86_EFLAGS_IF != 0 && preempt_count() == 0 && need_resched() {
+        crate::kernel::sched::core::preempt_schedule_irq();
+    }
+}
+
+/// An external interrupt without a handler.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn common_interrupt(regs: &PtRegs) {
+    irqentry_enter(regs);
+    apic_eoi();
+    pr_warn!("common_interrupt: No irq handler for vector");
+    irqentry_exit(regs);
+}

@@ -1,0 +1,136 @@
+//! Starting the other CPUs.
+//!
+//! Linux: arch/x86/kernel/smpboot.c, realmode/init.c, v6.8, with parallel bring-up: a CPU finds its number by
+//! its APIC id and its stack by its idle task. **Left out** topology, microcode, the TSC check (all counters
+//! of this machine agree), CPU offlining's play-dead variants.
+#![expect(unsafe_code, reason = "copies the trampoline to real-mode memory; entered from assembly")]
+
+use crate::arch::x86::include::asm::current::pcpu_hot;
+use crate::arch::x86::include::asm::page_types::{__pa, __va, PAGE_SIZE, THREAD_SIZE};
+use crate::arch::x86::kernel::apic::{apic, ipi};
+use crate::arch::x86::kernel::{idt, process, tsc};
+use crate::include::linux::cpumask::{num_online_cpus, set_cpu_online};
+use crate::include::linux::cpuhotplug::CPUHP_AP_ONLINE_IDLE;
+use crate::include::linux::errno::EINVAL;
+use crate::include::linux::irqflags::local_irq_enable;
+use crate::include::linux::sched::TaskRef;
+use crate::include::linux::smp::smp_processor_id;
+use crate::pr_info;
+use core::ptr;
+
+unsafe extern "C" {
+    static trampoline_start: u8;
+    static trampoline_end: u8;
+    static trampoline_32: u8;
+    static trampoline_64: u8;
+    static tr_gdt_base: u8;
+    static tr_gdt: u8;
+    static tr_ljmp32: u8;
+    static tr_ljmp64: u8;
+    static tr_cr3: u8;
+    static tr_start: u8;
+    static trampoline_pgd: u8;
+    safe fn secondary_startup_64();
+}
+
+/// Where the trampoline is copied to: the last page below the EBDA that is sure to be memory.
+const TRAMPOLINE: u64 = 0x9_d000;
+
+/// Makes `task` the boot CPU's current task; before this nothing may ask for it.
+pub fn set_boot_current(task: TaskRef) {
+    let hot = pcpu_hot.per_cpu(0);
+    hot.current_task.set(Some(task));
+    hot.top_of_stack.set(process::init_stack_base() + THREAD_SIZE);
+}
+
+/// The boot CPU is known to be CPU 0; its per-CPU words stand since the first instruction.
+pub fn smp_prepare_boot_cpu() {}
+
+/// Lays the trampoline out and sets up what every start needs.
+pub fn smp_prepare_cpus(_max_cpus: u32) {
+    setup_real_mode();
+    pr_info!("smpboot: CPU0: kreplay emulated CPU");
+}
+
+/// Copies the trampoline below 1 MiB and fills in its addresses.
+fn setup_real_mode() {
+    let start = (&raw const trampoline_start) as u64;
+    let len = (&raw const trampoline_end) as u64 - start;
+    assert!(len <= PAGE_SIZE, "the trampoline fits its page");
+    let to = __va(TRAMPOLINE);
+    // Where a symbol of the trampoline lands.
+    let at = |symbol: *const u8| symbol as u64 - start;
+    let patch = |symbol: *const u8, value: u64, bytes: usize| {
+        let field = (to + at(symbol)) as *mut u8;
+        // SAFETY: inside the copy just made.
+        unsafe { ptr::copy_nonoverlapping(value.to_le_bytes().as_ptr(), field, bytes) };
+    };
+    // SAFETY: the page lies in reserved low memory (`setup_arch`), nothing else uses it.
+    unsafe { ptr::copy_nonoverlapping(start as *const u8, to as *mut u8, len as usize) };
+    patch(&raw const tr_gdt_base, TRAMPOLINE + at(&raw const tr_gdt), 4);
+    patch(&raw const tr_ljmp32, TRAMPOLINE + at(&raw const trampoline_32), 4);
+    patch(&raw const tr_ljmp64, TRAMPOLINE + at(&raw const trampoline_64), 4);
+    patch(&raw const tr_cr3, __pa((&raw const trampoline_pgd) as u64), 4);
+    patch(&raw const tr_start, secondary_startup_64 as *const () as u64, 8);
+}
+
+/// Starts `cpu` on the stack of its idle task; returns at once, the hotplug code waits for it.
+///
+/// # Returns
+/// 0, `-EINVAL` for a CPU without an APIC, `-ENOMEM` without memory for its exception stacks.
+pub fn native_kick_ap(cpu: u32, tidle: TaskRef) -> i32 {
+    let apicid = apic::cpuid_to_apicid[cpu as usize].get();
+    if apicid > 0xff {
+        return -EINVAL;
+    }
+    let hot = pcpu_hot.per_cpu(cpu);
+    hot.cpu_number.set(cpu);
+    hot.current_task.set(Some(tidle));
+    hot.top_of_stack.set(tidle.stack.get() + THREAD_SIZE);
+    if !process::has_exception_stacks(cpu) {
+        let error = process::prepare_exception_stacks(cpu);
+        if error != 0 {
+            return error;
+        }
+    }
+    wakeup_secondary_cpu_via_init(apicid);
+    0
+}
+
+/// INIT, then the start-up interrupt (twice, as the manual wants; the second finds the CPU running).
+fn wakeup_secondary_cpu_via_init(apicid: u32) {
+    ipi::send_init_sequence(apicid);
+    for _ in 0..2 {
+        ipi::send_startup(apicid, TRAMPOLINE);
+        tsc::udelay(10);
+    }
+}
+
+/// A secondary CPU's first Rust code, on its idle task's stack, interrupts off.
+///
+/// # Safety
+/// Called by `secondary_startup_64` alone.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn start_secondary() -> ! {
+    process::cpu_init();
+    idt::load_current_idt();
+    crate::kernel::cpu::cpuhp_ap_sync_alive();
+    apic::setup_local_APIC();
+    let cpu = smp_processor_id();
+    crate::kernel::cpu::notify_cpu_starting(cpu);
+    set_cpu_online(cpu, true);
+    local_irq_enable();
+    apic::setup_secondary_APIC_clock();
+    crate::kernel::sched::idle::cpu_startup_entry(CPUHP_AP_ONLINE_IDLE)
+}
+
+/// The summary after all CPUs are up.
+pub fn smp_cpus_done(_max_cpus: u32) {
+    let (cpus, lpj) = (u64::from(num_online_cpus()), tsc::loops_per_jiffy.get());
+    let hz = crate::include::linux::jiffies::HZ;
+    pr_info!(
+        "smpboot: Total of {cpus} processors activated ({}.{:02} BogoMIPS)",
+        cpus * lpj / (500_000 / hz),
+        cpus * lpj / (5000 / hz) % 100,
+    );
+}

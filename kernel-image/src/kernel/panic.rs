@@ -1,0 +1,85 @@
+//! The end of the kernel's patience: panic, BUG, WARN.
+//!
+//! Linux: kernel/panic.c, lib/bug.c, v6.8. **Kept** the messages, one CPU panics and stops the others.
+//! **Left out** notifiers, crash dumps, reboot after a time.
+use crate::arch::x86::kernel::dumpstack::dump_stack_print_info;
+pub use crate::arch::x86::kernel::dumpstack::dump_stack;
+use crate::arch::x86::kernel::{reboot::stop_this_cpu, smp::native_stop_other_cpus};
+use crate::include::linux::irqflags::local_irq_disable;
+use crate::include::linux::smp::raw_smp_processor_id;
+use crate::kernel::printk::printk::bust_spinlocks;
+use crate::pr_emerg;
+use core::fmt::Arguments;
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+const PANIC_CPU_INVALID: u32 = u32::MAX;
+static panic_cpu: AtomicU32 = AtomicU32::new(PANIC_CPU_INVALID);
+static panic_depth: AtomicU32 = AtomicU32::new(0);
+
+/// Makes this CPU the one that panics; any other that comes here stops.
+fn claim() {
+    local_irq_disable();
+    let cpu = raw_smp_processor_id();
+    let won = panic_cpu.compare_exchange(
+        PANIC_CPU_INVALID, cpu, Ordering::SeqCst, Ordering::SeqCst);
+    if won.is_err_and(|owner| owner != cpu) {
+        stop_this_cpu();
+    }
+    bust_spinlocks();
+}
+
+/// An exception is about to be reported.
+pub fn begin_oops() {
+    claim();
+    // A fault while a fault is reported: say nothing more.
+    if panic_depth.fetch_add(1, Ordering::SeqCst) > 2 {
+        stop_this_cpu();
+    }
+}
+
+/// Prints why, registers and callers, stops every CPU. Halts with interrupts off for ever.
+#[inline(never)]
+pub fn panic(message: Arguments<'_>) -> ! {
+    claim();
+    let first = panic_depth.fetch_add(1, Ordering::SeqCst) == 0;
+    pr_emerg!("Kernel panic - not syncing: {message}");
+    if first {
+        dump_stack();
+    }
+    native_stop_other_cpus();
+    pr_emerg!("---[ end Kernel panic - not syncing: {message} ]---");
+    stop_this_cpu()
+}
+
+/// A Rust panic: an index out of range, an `expect`, an `assert!`.
+pub fn rust_panic(info: &PanicInfo<'_>) -> ! {
+    match info.location() {
+        Some(at) => panic(format_args!("{} at {at}", info.message())),
+        None => panic(format_args!("{}", info.message())),
+    }
+}
+
+/// `BUG!()`.
+#[inline(never)]
+#[cold]
+pub fn bug(file: &str, line: u32) -> ! {
+    claim();
+    pr_emerg!("------------[ cut here ]------------");
+    pr_emerg!("kernel BUG at {file}:{line}!");
+    panic(format_args!("Fatal exception"))
+}
+
+/// `WARN_ON!` and its relatives: says so and goes on.
+#[inline(never)]
+#[cold]
+pub fn warn_slowpath_fmt(file: &str, line: u32, message: Option<Arguments<'_>>) {
+    pr_emerg!("------------[ cut here ]------------");
+    if let Some(message) = message {
+        pr_emerg!("{message}");
+    }
+    pr_emerg!("WARNING: CPU: {} at {file}:{line}", raw_smp_processor_id());
+    dump_stack_print_info();
+    dump_stack();
+    pr_emerg!("---[ end trace 0000000000000000 ]---");
+}

@@ -1,0 +1,2 @@
+//! kernel/printk: the kernel's messages.
+pub mod printk;

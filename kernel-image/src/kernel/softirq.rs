@@ -1,0 +1,192 @@
+//! Softirqs: work that an interrupt leaves for right after itself.
+//!
+//! Linux: kernel/softirq.c, v6.8. **Kept** the limits (10 restarts, 2 ms), ksoftirqd taking over, the counts in
+//! preempt_count. **Differs** handlers run on the interrupted stack. **Left out** tasklets, RT.
+//! **Locks** none; everything is per CPU with interrupts off.
+use crate::arch::x86::include::asm::current::pcpu_hot;
+use crate::fence::percpu::PerCpu;
+use crate::fence::shared::Shared;
+use crate::include::linux::cpumask::NR_CPUS;
+use crate::include::linux::interrupt::NR_SOFTIRQS;
+use crate::include::linux::irqflags::{
+    irqs_disabled, local_irq_disable, local_irq_enable, local_irq_restore, local_irq_save,
+};
+use crate::include::linux::jiffies::{jiffies, msecs_to_jiffies, time_before};
+use crate::include::linux::preempt::*;
+use crate::include::linux::sched::{TaskRef, need_resched};
+use crate::kernel::sched::core::wake_up_process;
+use crate::{WARN_ON_ONCE, pr_err};
+
+/// Longest time in one run of softirqs, in jiffies.
+const MAX_SOFTIRQ_TIME: u64 = msecs_to_jiffies(2);
+/// Most rounds in one run of softirqs.
+const MAX_SOFTIRQ_RESTART: u32 = 10;
+
+static softirq_vec: [Shared<Option<fn()>>; NR_SOFTIRQS as usize] =
+    [const { Shared::new(None) }; NR_SOFTIRQS as usize];
+
+/// The `ksoftirqd/N` threads, set by whoever creates them.
+pub static ksoftirqd: PerCpu<Shared<Option<TaskRef>>> =
+    PerCpu::new([const { Shared::new(None) }; NR_CPUS]);
+
+/// Pending softirqs of this CPU.
+pub fn local_softirq_pending() -> u32 {
+    u32::from(pcpu_hot.this_cpu().softirq_pending.get())
+}
+
+fn set_softirq_pending(mask: u32) {
+    pcpu_hot.this_cpu().softirq_pending.set(mask as u16);
+}
+
+/// Installs the handler of a softirq.
+pub fn open_softirq(nr: u32, action: fn()) {
+    softirq_vec[nr as usize].set(Some(action));
+}
+
+/// Softirqs are there from here on.
+pub fn softirq_init() {}
+
+fn wakeup_softirqd() {
+    if let Some(thread) = ksoftirqd.this_cpu().get() {
+        wake_up_process(thread);
+    }
+}
+
+/// Marks a softirq pending.
+///
+/// # Context
+/// Interrupts off.
+pub fn raise_softirq_irqoff(nr: u32) {
+    __raise_softirq_irqoff(nr);
+    // In an interrupt, or with softirqs excluded, somebody looks on the way out; in a thread nobody would.
+    if !in_interrupt() {
+        wakeup_softirqd();
+    }
+}
+
+/// Marks a softirq pending and nothing else.
+pub fn __raise_softirq_irqoff(nr: u32) {
+    set_softirq_pending(local_softirq_pending() | 1 << nr);
+}
+
+/// Marks a softirq pending.
+pub fn raise_softirq(nr: u32) {
+    let flags = local_irq_save();
+    raise_softirq_irqoff(nr);
+    local_irq_restore(flags);
+}
+
+/// Keeps softirqs off this CPU.
+pub fn local_bh_disable() {
+    __preempt_count_add(SOFTIRQ_DISABLE_OFFSET);
+}
+
+/// Lets softirqs run again, and runs those that are pending.
+pub fn local_bh_enable() {
+    WARN_ON_ONCE!(in_hardirq() || irqs_disabled());
+    __preempt_count_sub(SOFTIRQ_DISABLE_OFFSET - 1);
+    if !in_interrupt() && local_softirq_pending() != 0 {
+        do_softirq();
+    }
+    __preempt_count_sub(1);
+    preempt_check_resched();
+}
+
+/// Runs what is pending.
+pub fn do_softirq() {
+    if in_interrupt() {
+        return;
+    }
+    let flags = local_irq_save();
+    if local_softirq_pending() != 0 {
+        __do_softirq();
+    }
+    local_irq_restore(flags);
+}
+
+/// Runs the softirqs that a flush of the call queue raised (`do_softirq_post_smp_call_flush`).
+pub fn do_softirq_post_smp_call_flush(was_pending: u32) {
+    if local_softirq_pending() != was_pending {
+        do_softirq();
+    }
+}
+
+/// Runs pending softirqs, round after round, until none is left or it has taken long enough.
+///
+/// # Context
+/// Interrupts off on entry and exit, on in between.
+#[inline(never)]
+pub fn __do_softirq() {
+    let end = jiffies().wrapping_add(MAX_SOFTIRQ_TIME);
+    let mut max_restart = MAX_SOFTIRQ_RESTART;
+    let mut pending = local_softirq_pending();
+    __preempt_count_add(SOFTIRQ_OFFSET);
+    loop {
+        set_softirq_pending(0);
+        local_irq_enable();
+        while pending != 0 {
+            let nr = pending.trailing_zeros();
+            pending &= pending - 1;
+            handle_softirq(nr);
+        }
+        local_irq_disable();
+        pending = local_softirq_pending();
+        if pending == 0 {
+            break;
+        }
+        max_restart -= 1;
+        if !time_before(jiffies(), end) || need_resched() || max_restart == 0 {
+            wakeup_softirqd();
+            break;
+        }
+    }
+    __preempt_count_sub(SOFTIRQ_OFFSET);
+}
+
+fn handle_softirq(nr: u32) {
+    let before = preempt_count();
+    if let Some(action) = softirq_vec.get(nr as usize).and_then(Shared::get) {
+        action();
+    }
+    let after = preempt_count();
+    if before != after {
+        pr_err!(
+            "huh, entered softirq {nr} with preempt_count {before:08x}, exited with {after:08x}?"
+        );
+        preempt_count_set(before);
+    }
+}
+
+/// A hard interrupt begins.
+#[inline(always)]
+pub fn irq_enter() {
+    __preempt_count_add(HARDIRQ_OFFSET);
+    crate::kernel::time::tick_sched::tick_irq_enter();
+}
+
+/// A hard interrupt ends: what it raised runs now.
+#[inline(always)]
+pub fn irq_exit() {
+    __preempt_count_sub(HARDIRQ_OFFSET);
+    if !in_interrupt() && local_softirq_pending() != 0 {
+        invoke_softirq();
+    }
+}
+
+fn invoke_softirq() {
+    __do_softirq();
+}
+
+/// Whether `ksoftirqd` of this CPU has something to do.
+pub fn ksoftirqd_should_run(_cpu: u32) -> bool {
+    local_softirq_pending() != 0
+}
+
+/// One round of `ksoftirqd`.
+pub fn run_ksoftirqd(_cpu: u32) {
+    local_irq_disable();
+    if local_softirq_pending() != 0 {
+        __do_softirq();
+    }
+    local_irq_enable();
+}

@@ -1,0 +1,17 @@
+//! mm: boot memory, pages, object caches, mapped stacks.
+#![expect(unsafe_code, reason = "addresses of the linker script's symbols")]
+pub mod init;
+pub mod memblock;
+pub mod page_alloc;
+pub mod slub;
+pub mod vmalloc;
+
+/// First and last physical byte of the image.
+pub fn memblock_image() -> (u64, u64) {
+    use crate::arch::x86::include::asm::page_types::__pa;
+    unsafe extern "C" {
+        static _text: u8;
+        static _end: u8;
+    }
+    (__pa((&raw const _text) as u64), __pa((&raw const _end) as u64))
+}
