@@ -83,9 +83,9 @@ pub struct ReportArgs {
     /// text for people, json (an array of row objects a table) or csv for programs
     #[arg(long, value_enum, default_value_t = Format::Text, hide_possible_values = true)]
     pub format: Format,
-    /// Text: the most rows to print of a table, or all
-    #[arg(long, value_name = "N|all", default_value = "20")]
-    pub rows: Rows,
+    /// Text: the most rows to print of a table, or all [default: 20; ps: all]
+    #[arg(long, value_name = "N|all")]
+    pub rows: Option<Rows>,
     /// Print this table only; csv has room for one and takes the first by default
     #[arg(long, value_name = "NAME")]
     pub table: Option<String>,

@@ -6,28 +6,31 @@ use analyze::report::{Options, Report};
 use analyze::source::Recorded;
 use analyze::{migration, stopper};
 
-use crate::args::ReportArgs;
+use crate::args::{ReportArgs, Rows};
 use crate::exit::Exit;
+
+/// Rows of a table in a text report, unless told: a screen has room for them and for the summaries.
+const ROWS: Rows = Rows(Some(20));
 
 /// `kreplay analyze migration`.
 pub fn migration(args: &ReportArgs) -> anyhow::Result<Exit> {
     let recording = super::open(&args.recording)?;
     let found = migration::analyze(&Recorded::new(&recording)?)?;
-    print(&found.report(), args)
+    print(&found.report(), args, ROWS)
 }
 
 /// `kreplay analyze stopper`.
 pub fn stopper(args: &ReportArgs) -> anyhow::Result<Exit> {
     let recording = super::open(&args.recording)?;
     let found = stopper::analyze(&Recorded::new(&recording)?)?;
-    print(&found.report(), args)
+    print(&found.report(), args, ROWS)
 }
 
 /// Prints the report; one whose identities do not hold is not to be believed, and says so by its exit
 /// code too.
-pub fn print(report: &Report, args: &ReportArgs) -> anyhow::Result<Exit> {
+pub fn print(report: &Report, args: &ReportArgs, rows: Rows) -> anyhow::Result<Exit> {
     let options = Options {
-        rows: args.rows.0,
+        rows: args.rows.unwrap_or(rows).0,
         table: args.table.clone(),
     };
     let mut out = io::BufWriter::new(io::stdout().lock());

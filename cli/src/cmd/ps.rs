@@ -4,7 +4,7 @@ use analyze::source::Recorded;
 use analyze::tasks;
 use anyhow::bail;
 
-use crate::args::ReportArgs;
+use crate::args::{ReportArgs, Rows};
 use crate::exit::Exit;
 
 /// Runs the command.
@@ -17,5 +17,5 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<Exit> {
             recording.completeness()
         );
     }
-    super::analyze::print(&tasks::report(&Recorded::new(&recording)?), args)
+    super::analyze::print(&tasks::report(&Recorded::new(&recording)?), args, Rows(None))
 }

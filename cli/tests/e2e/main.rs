@@ -7,6 +7,7 @@ mod bad_input;
 mod determinism;
 mod diff;
 mod edited_kernel;
+mod guest_failed;
 mod interrupted;
 mod invariants;
 mod outside;

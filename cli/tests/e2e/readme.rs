@@ -21,7 +21,15 @@ struct Session {
 
 #[test]
 fn the_sessions_of_the_readme_are_true() {
-    check(&root().join("README.md"), "", |lines| fenced(lines));
+    let folder = check(&root().join("README.md"), "", |lines| fenced(lines));
+    let (drawn, shown) = (folder.join("timeline.svg"), root().join("docs/timeline.svg"));
+    if std::env::var_os("KREPLAY_BLESS").is_some() {
+        fs::copy(&drawn, &shown).unwrap();
+    }
+    // The picture is that of the session: drawn by the same command, from a run of the same kind.
+    let (drawn, shown) = (fs::read_to_string(drawn).unwrap(), fs::read_to_string(shown).unwrap());
+    let first_line = |svg: &str| svg.lines().next().unwrap_or("").to_owned();
+    assert_eq!(first_line(&drawn), first_line(&shown));
 }
 
 #[test]
@@ -84,8 +92,8 @@ fn every_command_has_a_help_with_an_example() {
     );
 }
 
-/// Runs the sessions of one text in a folder that has `boot.krec`, `other.krec` and `kernel-image`.
-fn check(text: &Path, indent: &str, chosen: impl Fn(&[&str]) -> Vec<usize>) {
+/// Runs the sessions of one text in a folder that has `boot.krec` and `kernel-image`; returns the folder.
+fn check(text: &Path, indent: &str, chosen: impl Fn(&[&str]) -> Vec<usize>) -> PathBuf {
     let content = fs::read_to_string(text).unwrap();
     let lines: Vec<&str> = content.lines().collect();
     let sessions = sessions(&lines, indent, &chosen(&lines));
@@ -115,6 +123,7 @@ fn check(text: &Path, indent: &str, chosen: impl Fn(&[&str]) -> Vec<usize>) {
         }
         fs::write(text, blessed.join("\n") + "\n").unwrap();
     }
+    folder
 }
 
 /// Indices of the lines inside ```console fences.
