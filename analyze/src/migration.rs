@@ -11,6 +11,8 @@ mod state;
 mod tables;
 mod tracker;
 
+pub(crate) use cause::moved_by_stopper;
+
 use crate::Error;
 use crate::causal::{Walked, walk};
 use crate::report::{Check, Footer, Report};

@@ -111,6 +111,11 @@ pub(super) fn classify(
     }
 }
 
+/// Whether a `sched_migrate_task` with this stack is the deed of a stopper's function.
+pub(crate) fn moved_by_stopper(stack: &[String]) -> bool {
+    matches!(first_rule(stack), Some(Says::Stopper))
+}
+
 fn within(outer: &[String], any: &[&str]) -> bool {
     any.is_empty() || outer.iter().any(|f| any.contains(&f.as_str()))
 }
