@@ -130,7 +130,7 @@ mod tests {
         let mut odd = cpu(&[]);
         odd.rbp = 0x1021;
         assert_eq!(walked(&odd, At::Inside), [0x8800]);
-        odd.rbp = u64::MAX & !7;
+        odd.rbp = !7;
         assert_eq!(walked(&odd, At::Inside), [0x8800]);
     }
 }

@@ -37,7 +37,7 @@ proptest! {
         prop_assert_eq!(recording.end(), Some(&end));
         prop_assert_eq!(recording.event_count(), wrote.len() as u64);
         prop_assert_eq!(&recording.load_events().unwrap(), &wrote);
-        prop_assert_eq!(hex(&recording.stream_sha256().unwrap()), end.stream_sha256);
+        prop_assert_eq!(hex(recording.stream_sha256().unwrap()), end.stream_sha256);
         let from = recording.events_from(flush_at + 3).next().transpose().unwrap();
         prop_assert_eq!(from, wrote.get(flush_at as usize + 3).copied());
     }
@@ -174,7 +174,7 @@ fn a_full_frame_is_written_by_itself_and_stays_small() {
     let each = (writer.bytes_written() - before) as f64 / EVENTS as f64;
     assert!(each < 8.0, "{each:.2} bytes an event");
     let (end, bytes) = writer.finish(end()).unwrap();
-    assert_eq!(end.stream_sha256, hex(&hash.finish()));
+    assert_eq!(end.stream_sha256, hex(hash.finish()));
     assert_eq!(open(&bytes).unwrap().event_count(), EVENTS);
 }
 

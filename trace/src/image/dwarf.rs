@@ -61,7 +61,6 @@ struct Declaration {
     file: Option<Arc<str>>,
     line: Option<u32>,
     origin: Option<usize>,
-    parameter_names: Vec<String>,
 }
 
 /// A function with code, its names still to be looked up.
@@ -89,7 +88,7 @@ enum Scope {
     Type(TypeId),
     Variant(TypeId),
     Function {
-        die: usize,
+        /// Whether it has code of its own.
         concrete: bool,
     },
     /// Inlined calls and lexical blocks: inside a function, but their parameters are not its own.
@@ -103,8 +102,8 @@ struct Walk {
     file_numbers: BTreeMap<String, u32>,
     shared: BTreeMap<String, Arc<str>>,
     types: Vec<Type>,
+    /// By section offset, as everything that other entries refer to.
     type_numbers: BTreeMap<usize, TypeId>,
-    /// References from a type to another by offset, resolved at the end.
     declarations: BTreeMap<usize, Declaration>,
     parameters: BTreeMap<usize, String>,
     functions: Vec<RawFunction>,
@@ -390,15 +389,11 @@ impl Walk {
             origin: cx
                 .reference(die, gimli::DW_AT_abstract_origin)
                 .or_else(|| cx.reference(die, gimli::DW_AT_specification)),
-            parameter_names: Vec::new(),
         };
         self.declarations.insert(offset, declaration);
         let ranges = cx.ranges(die)?;
         let Some((low, _)) = ranges.first().copied() else {
-            return Ok(Scope::Function {
-                die: offset,
-                concrete: false,
-            });
+            return Ok(Scope::Function { concrete: false });
         };
         self.functions.push(RawFunction {
             die: offset,
@@ -407,10 +402,7 @@ impl Walk {
             arguments: Vec::new(),
             inlined: Vec::new(),
         });
-        Ok(Scope::Function {
-            die: offset,
-            concrete: true,
-        })
+        Ok(Scope::Function { concrete: true })
     }
 
     fn inlined<'d>(&mut self, cx: &Context<'_, 'd>, die: &Die<'d>) -> gimli::Result<()> {
@@ -441,11 +433,7 @@ impl Walk {
         die: &Die<'d>,
         parent: Scope,
     ) -> gimli::Result<()> {
-        let Scope::Function {
-            die: owner,
-            concrete,
-        } = parent
-        else {
+        let Scope::Function { concrete } = parent else {
             return Ok(());
         };
         let name = cx.name(die)?;
@@ -454,9 +442,6 @@ impl Walk {
                 .insert(cx.base + die.offset().0, name.clone());
         }
         if !concrete {
-            if let Some(declaration) = self.declarations.get_mut(&owner) {
-                declaration.parameter_names.push(name.unwrap_or_default());
-            }
             return Ok(());
         }
         if let Some(function) = self.functions.last_mut() {

@@ -18,8 +18,10 @@ use super::{
 };
 use crate::event::{Addr, Event, StackId};
 
-/// The most bytes of rows that are put into one table frame, leaving room for the row that ends it.
-const TABLE_FULL: usize = MAX_RAW / 2;
+/// The console is written when it has grown to this, which leaves room for the longest line.
+const CONSOLE_FULL: usize = MAX_RAW / 2;
+/// A line of the console that is longer is stored in pieces.
+const LONGEST_LINE: usize = 4096;
 
 /// Writes a recording to `W`, usually a [`File`].
 pub struct Writer<W: Write> {
@@ -209,10 +211,10 @@ impl<W: Write> Writer<W> {
             bytes: Vec::new(),
         });
         line.bytes.push(byte);
-        if byte == b'\n' || line.bytes.len() >= 4096 {
+        if byte == b'\n' || line.bytes.len() >= LONGEST_LINE {
             self.end_console_line();
         }
-        if self.console.len() > TABLE_FULL {
+        if self.console.len() > CONSOLE_FULL {
             self.flush_console()?;
         }
         Ok(())
@@ -253,7 +255,7 @@ impl<W: Write> Writer<W> {
         self.flush()?;
         let end = EndOfRun {
             events: self.next,
-            stream_sha256: super::hex(&self.stream_sha256()),
+            stream_sha256: super::hex(self.stream_sha256()),
             console_bytes: self.console_bytes,
             ..end
         };
