@@ -1,7 +1,7 @@
 //! Boots an image and prints its console: the tool for debugging a kernel before anything else works.
 //!
 //! `boot IMAGE [--smp N] [--mem MIB] [--append "..."] [--until NS] [--quantum Q] [--seed S]`
-//! `     [--exceptions] [--interrupts] [--break ADDR|SYMBOL]... [--hang NS] [--quiet]`
+//! `     [--exceptions] [--interrupts] [--break ADDR|SYMBOL]... [--hang NS] [--quiet] [--verify] [--digest]`
 //!
 //! `--exceptions` prints every exception taken, `--interrupts` every device interrupt, `--break` a
 //! line with registers whenever the function is entered. Errors come with the registers of every
@@ -128,6 +128,7 @@ fn run() -> Result<ExitCode, String> {
     };
     let (mut image, mut until, mut breaks) = (None, None, Vec::new());
     let (mut exceptions, mut interrupts, mut quiet) = (false, false, false);
+    let (mut verify, mut digest) = (false, false);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} needs a value"));
         let number = |s: String| s.parse::<u64>().map_err(|e| format!("{s}: {e}"));
@@ -147,6 +148,8 @@ fn run() -> Result<ExitCode, String> {
             "--exceptions" => exceptions = true,
             "--interrupts" => interrupts = true,
             "--quiet" => quiet = true,
+            "--verify" => verify = true,
+            "--digest" => digest = true,
             _ => image = Some(arg),
         }
     }
@@ -162,6 +165,9 @@ fn run() -> Result<ExitCode, String> {
             .or_else(|| symbols.find(&b))
             .ok_or(format!("no symbol {b}"))?;
         machine.watch(VirtAddr(at), Site::Block);
+    }
+    if verify {
+        machine.verify_counts().map_err(|e| e.to_string())?;
     }
     let mut printer = Printer {
         symbols,

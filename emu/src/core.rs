@@ -103,6 +103,8 @@ pub(crate) struct Core {
     pub(crate) power_off: bool,
     /// Latest clock of a task switch, console byte or HLT.
     pub(crate) progress: u64,
+    /// Instructions of each vCPU counted one by one, when that is asked for.
+    verify: Option<Vec<u64>>,
     pub(crate) unknown_ports: BTreeMap<u16, u64>,
     pub(crate) exceptions: BTreeMap<u8, u64>,
 }
@@ -153,6 +155,7 @@ impl Core {
             cmos: Cmos::default(),
             power_off: false,
             progress: 0,
+            verify: None,
             unknown_ports: BTreeMap::new(),
             exceptions: BTreeMap::new(),
         })
@@ -258,6 +261,40 @@ impl Core {
         }
     }
 
+    /// Counts every instruction from now on and compares: every instruction must reach
+    /// [`Handler::site`].
+    pub(crate) fn verify(&mut self, so_far: Vec<u64>) {
+        self.verify = Some(so_far);
+        self.to_hook.clear();
+    }
+
+    /// Whether every instruction is hooked anyway.
+    pub(crate) fn verifies(&self) -> bool {
+        self.verify.is_some()
+    }
+
+    /// An instruction that was about to execute did not retire, or will come again.
+    pub(crate) fn take_back(&mut self) {
+        if let Some(counts) = &mut self.verify {
+            counts[self.vcpu.0 as usize] -= 1;
+        }
+    }
+
+    /// Compares a clock of the running vCPU with the count made one by one.
+    fn check_clock(&self, clock: u64, what: &str) -> Result<(), String> {
+        let Some(counts) = &self.verify else {
+            return Ok(());
+        };
+        let counted = counts[self.vcpu.0 as usize];
+        let claimed = clock.wrapping_sub(self.skipped);
+        if counted == claimed {
+            return Ok(());
+        }
+        Err(format!(
+            "{what}: {claimed} instructions claimed retired, {counted} counted"
+        ))
+    }
+
     /// Adds or removes a watched address.
     pub(crate) fn change(&mut self, at: VirtAddr, site: Site, add: bool) {
         match site {
@@ -274,7 +311,7 @@ impl Core {
             Site::Instruction => {
                 let site = self.sites.entry(at.0).or_default();
                 site.watched = add;
-                if add && !site.hooked {
+                if add && !site.hooked && self.verify.is_none() {
                     site.hooked = true;
                     self.to_hook.push(at);
                 }
@@ -363,7 +400,7 @@ impl Core {
             let address = pc + u64::from(d.offset);
             let site = self.sites.entry(address).or_default();
             site.msr = true;
-            if !site.hooked {
+            if !site.hooked && self.verify.is_none() {
                 site.hooked = true;
                 self.to_hook.push(VirtAddr(address));
             }
@@ -442,6 +479,8 @@ impl Core {
         source: Source,
     ) -> Result<(), (ErrorKind, String)> {
         let rip = cpu.rip();
+        self.check_clock(self.count, "vector")
+            .map_err(|what| (ErrorKind::Engine, what))?;
         if cpu.hflags() & hf::LMA == 0 {
             let what = format!("vector {vector} outside long mode, at {rip:#x}");
             return Err((ErrorKind::TripleFault, what));
@@ -536,9 +575,10 @@ impl Handler for Core {
     }
 
     fn site(&mut self, observer: &mut dyn Observer, cpu: &Cpu, pc: u64) -> Flow {
-        let Some(&site) = self.sites.get(&pc) else {
+        let site = self.sites.get(&pc).copied();
+        if site.is_none() && self.verify.is_none() {
             return Flow::Continue;
-        };
+        }
         let Some(index) = self.index_of(VirtAddr(pc)) else {
             return self.fatal(
                 ErrorKind::Engine,
@@ -546,9 +586,17 @@ impl Handler for Core {
             );
         };
         let clock = self.entry + index;
+        if let Err(what) = self.check_clock(clock, "instruction") {
+            return self.fatal(ErrorKind::Engine, what);
+        }
+        if let Some(counts) = &mut self.verify {
+            counts[self.vcpu.0 as usize] += 1;
+        }
+        let site = site.unwrap_or_default();
         if site.watched {
             self.report(observer, cpu, pc, clock, Site::Instruction);
             if self.settle_requests(clock) {
+                self.take_back();
                 self.leave_block(index);
                 self.stop = Some(Stop::Sites);
                 return Flow::Stop;
@@ -574,6 +622,7 @@ impl Handler for Core {
             && let Some(index) = self.index_of(cpu.linear_rip())
         {
             self.count = self.entry + index;
+            self.take_back();
         }
         let source = if software {
             Source::Software

@@ -306,6 +306,19 @@ impl Machine {
         self.core.change(at, site, false);
     }
 
+    /// Makes the machine count every instruction one by one from now on, and compare that with the
+    /// clock at every instruction and every event; a difference ends the run. Several times slower:
+    /// a test of the machine itself.
+    pub fn verify_counts(&mut self) -> Result<(), Error> {
+        if !self.core.verifies() {
+            self.core
+                .verify(self.vcpus.iter().map(|v| v.cycles - v.skipped).collect());
+            self.engine.add_every_site()?;
+            self.engine.forget_all();
+        }
+        Ok(())
+    }
+
     /// An error at the place the loaded vCPU has reached.
     fn error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
         let place = Place {

@@ -188,6 +188,7 @@ impl Machine {
             return Ok(());
         }
         *self.unknown_msrs.entry(number).or_default() += 1;
+        self.core.take_back();
         let raised = self.core.raise(
             observer,
             cpu,

@@ -197,6 +197,17 @@ impl<H: Handler> Engine<H> {
         )
     }
 
+    /// Calls [`Handler::site`] for every instruction.
+    pub(crate) fn add_every_site(&mut self) -> Result<(), Error> {
+        self.hook(
+            ffi::HookType::CODE,
+            on_site::<H> as *const () as usize,
+            1,
+            0,
+            0,
+        )
+    }
+
     /// Forgets the translations that touch `pc`, which must be mapped for the loaded vCPU.
     pub(crate) fn forget_at(&mut self, pc: VirtAddr) {
         // SAFETY: the engine is live and not running (`&mut self`); two 64-bit arguments, as this
