@@ -3,72 +3,142 @@
 usage: migration_sql.py FOLDER REPORT_JSON
 
 FOLDER is what `kreplay export --parquet` wrote, REPORT_JSON what `kreplay analyze migration --format json`
-printed. The queries read the raw event tables only (never the exported moves), follow definitions.md
-section 2, and share nothing with the Rust code: this is a witness from outside. They check the numbers, row
-by row, and the totals per path and cause.
+printed. The queries read the raw event tables only (never an exported report), follow docs/definitions.md
+section 2, and share nothing with the Rust code: a witness from outside. Compared are the begin, the end and
+the total of every row, and the totals of every path, cause and pair of CPUs.
 """
 
 import json
+import os
 import sys
 
 import duckdb
 
-# One row for each sched_migrate_task between two CPUs.
+# One row for each sched_migrate_task between two CPUs, with what its CPU and its task did last before it:
+# a stopper's work, a wake-up, an affinity change.
 MOVES = """
 create table moves as
-select m.seq as migrate_seq, m.pid as tid, m.orig_cpu as src_cpu, m.dest_cpu as dst_cpu, m.cpu as by_cpu,
-       case when by_stopper then 'stopper'
-            when affinity_seq is null or waking_seq > affinity_seq then 'wake'
-            else 'direct' end as path,
-       waking_seq, affinity_seq, start_seq
-from (
-  select m.*, m.task_comm = 'migration/' || m.cpu as by_stopper,
-    (select max(w.seq) from waking w where w.pid = m.pid and w.seq < m.seq) as waking_seq,
-    (select max(a.seq) from affinity a where a.pid = m.pid and a.seq < m.seq) as affinity_seq,
-    (select max(s.seq) from work_start s where s.cpu = m.cpu and s.seq < m.seq) as start_seq
-  from migrate m where m.orig_cpu <> m.dest_cpu
-) m
+with m as (
+  select *, current_comm = 'migration/' || cpu as by_stopper from migrate where orig_cpu <> dest_cpu
+),
+w as (select m.*, waking.seq as waking_seq from m asof left join waking on m.pid = waking.pid and m.seq > waking.seq),
+a as (select w.*, affinity.seq as affinity_seq from w asof left join affinity on w.pid = affinity.pid and w.seq > affinity.seq)
+select a.seq as migrate_seq, a.pid, a.orig_cpu, a.dest_cpu,
+  case when by_stopper then 'stopper'
+       when waking_seq is not null and waking_seq > coalesce(affinity_seq, -1) then 'wake'
+       else 'direct' end as path,
+  waking_seq, affinity_seq,
+  start.seq as start_seq, start.work, start.pending, start.task
+from a asof left join start on a.cpu = start.cpu and a.seq > start.seq
 """
 
-# Where each begins: its cause's first event.
+# The first work of a pending: a pending's address is used again once it has been completed, so only
+# works after its last completion before this work's start count.
 BEGINS = """
 create table begins as
-select v.migrate_seq,
-  case v.path
-    when 'wake' then v.waking_seq
-    when 'direct' then v.affinity_seq
-    else case when s.pending = 0
-      then (select max(q.seq) from work_queue q where q.work = s.work and q.cpu = s.cpu and q.seq < s.seq)
-      -- The first work of its pending: a pending's address is used again once it has been completed.
-      else (select min(q.seq) from work_queue q
-            where q.pending = s.pending and q.task = s.task and q.seq < s.seq
-              and q.seq > coalesce((select max(c.seq) from complete c
-                                    where c.pending = s.pending and c.seq < s.seq), -1))
-    end
-  end as begin_seq
-from moves v left join work_start s on s.seq = v.start_seq
+with p as (
+  select moves.*, complete.seq as completed_seq
+  from moves asof left join complete on moves.pending = complete.pending and moves.start_seq > complete.seq
+),
+first as (
+  select p.migrate_seq, min(queue.seq) as queue_seq
+  from p join queue on p.pending = queue.pending and p.task = queue.task
+  where p.path = 'stopper' and p.pending <> 0
+    and queue.seq < p.start_seq and queue.seq > coalesce(p.completed_seq, -1)
+  group by p.migrate_seq
+),
+alone as (
+  select p.migrate_seq, queue.seq as queue_seq
+  from p asof join queue on p.work = queue.work and p.start_seq > queue.seq
+  where p.path = 'stopper' and p.pending = 0
+)
+select migrate_seq, case path when 'wake' then waking_seq when 'direct' then affinity_seq
+    else coalesce(first.queue_seq, alone.queue_seq) end as begin_seq
+from moves left join first using (migrate_seq) left join alone using (migrate_seq)
 """
 
-# Where each ends: the task runs, is moved again, or exits.
+# The task runs, is moved again, or exits; else the recording ends first.
 ENDS = """
 create table ends as
-select v.migrate_seq,
-  least(
-    coalesce((select min(s.seq) from switch s where s.next_pid = v.tid and s.seq > v.migrate_seq), 1 << 62),
-    coalesce((select min(n.seq) from migrate n where n.pid = v.tid and n.seq > v.migrate_seq
-              and n.orig_cpu <> n.dest_cpu), 1 << 62),
-    coalesce((select min(x.seq) from exits x where x.pid = v.tid and x.seq > v.migrate_seq), 1 << 62)
-  ) as end_seq
-from moves v
+with r as (select moves.migrate_seq, moves.pid, switch.seq as ran
+           from moves asof left join switch on moves.pid = switch.next_pid and moves.migrate_seq < switch.seq),
+n as (select r.*, migrate.seq as moved
+      from r asof left join (from migrate where orig_cpu <> dest_cpu) as migrate
+        on r.pid = migrate.pid and r.migrate_seq < migrate.seq),
+x as (select n.*, exits.seq as exited
+      from n asof left join exits on n.pid = exits.pid and n.migrate_seq < exits.seq)
+select migrate_seq, least(ran, moved, exited) as end_seq,
+  case least(ran, moved, exited) when ran then 'ran' when moved then 'moved' when exited then 'exit'
+    else 'open' end as ended
+from x
 """
 
+ROWS = """
+select migrate_seq, path, orig_cpu, dest_cpu, begin_seq, end_seq, ended,
+  e.time_ns - b.time_ns as total_ns
+from moves join begins using (migrate_seq) join ends using (migrate_seq)
+  left join times b on b.seq = begin_seq left join times e on e.seq = end_seq
+order by migrate_seq
+"""
+
+# The name in the queries: the event's file, the columns. `current_comm` is the task that executed it.
 TABLES = {
-    "switch": ("sched_switch", "seq, time_ns, cpu, next_pid"),
-    "migrate": ("sched_migrate_task", "seq, time_ns, cpu, comm as task_comm, pid, orig_cpu, dest_cpu"),
-    "waking": ("sched_waking", "seq, time_ns, pid"),
-    "affinity": ("affinity_entry", "seq, time_ns, pid"),
-    "exits": ("sched_process_exit", "seq, time_ns, pid"),
-    "work_queue": ("work_queue", "seq, time_ns, cpu, work, pending, task"),
-    "work_start": ("work_start", "seq, time_ns, cpu, work, pending, task"),
-    "complete": ("stop_complete", "seq, time_ns, pending, task"),
+    "switch": ("sched_switch", "seq, next_pid"),
+    "migrate": ("sched_migrate_task", "seq, cpu, current_comm, pid, orig_cpu, dest_cpu"),
+    "waking": ("sched_waking", "seq, pid"),
+    "affinity": ("move_affinity_entry", "seq, pid"),
+    "exits": ("sched_process_exit", "seq, pid"),
+    "queue": ("stop_work_queue", "seq, work, pending, task"),
+    "start": ("stop_work_start", "seq, cpu, work, pending, task"),
+    "complete": ("stop_complete", "seq, pending"),
 }
+
+
+def load(db, folder):
+    """Views under the short names; an event that never happened has an empty table all the same."""
+    for name, (event, columns) in TABLES.items():
+        path = os.path.join(folder, event + ".parquet")
+        assert os.path.exists(path), f"no table {path}; there are {sorted(os.listdir(folder))}"
+        db.execute(f"create table {name} as select {columns} from '{path}'")
+    # The time of every event by its number, over all event tables.
+    events = sorted(
+        os.path.join(folder, file)
+        for file in os.listdir(folder)
+        if {"seq", "time_ns", "cycles"} <= columns_of(db, os.path.join(folder, file))
+    )
+    db.execute("create table times as " + " union all ".join(f"select seq, time_ns from '{p}'" for p in events))
+
+
+def columns_of(db, path):
+    return {row[0] for row in db.execute(f"describe select * from '{path}'").fetchall()}
+
+
+def main():
+    folder, report = sys.argv[1:]
+    with open(report) as file:
+        told = {row["migrate_seq"]: row for row in json.load(file)["moves"] if row["kind"] == "move"}
+    db = duckdb.connect()
+    load(db, folder)
+    for query in (MOVES, BEGINS, ENDS):
+        db.execute(query)
+
+    rows = db.execute(ROWS).fetchall()
+    assert len(rows) == len(told) >= 1, f"{len(rows)} moves by SQL, {len(told)} in the report"
+    totals = {}
+    for seq, path, src, dst, begin, end, ended, total in rows:
+        row = told[seq]
+        assert ended == row["ended"], f"move @{seq}: SQL says it {ended}, the report {row['ended']}"
+        assert path == row["path"], f"move @{seq}: path {path} by SQL, {row['path']} in the report"
+        assert begin == row["begin_seq"], f"move @{seq} begins at @{begin} by SQL: {row}"
+        if ended == "open":
+            continue
+        assert (end, total) == (row["end_seq"], row["total_ns"]), f"move @{seq}: @{end}, {total} ns by SQL: {row}"
+        for group in (path, row["cause"], f"{src} => {dst}"):
+            count, sum_ns = totals.get(group, (0, 0))
+            totals[group] = (count + 1, sum_ns + total)
+    for group, (count, sum_ns) in sorted(totals.items()):
+        print(f"{group:<12} {count:>6} moves {sum_ns:>12} ns in all")
+
+
+if __name__ == "__main__":
+    main()
