@@ -11,7 +11,7 @@ use crate::fence::caller::return_address;
 use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
 use crate::fence::stack_pinned::StackObject;
-use crate::include::linux::cpumask::{Cpumask, NR_CPUS, cpu_online, cpu_online_mask};
+use crate::include::linux::cpumask::{Cpumask, NR_CPUS, cpu_online, cpu_online_mask, num_online_cpus};
 use crate::include::linux::errno::{EBUSY, ENXIO};
 use crate::include::linux::irqflags::{irqs_disabled, local_irq_restore, local_irq_save};
 use crate::include::linux::llist::{
@@ -21,9 +21,12 @@ use crate::include::linux::preempt::{in_hardirq, preempt_disable, preempt_enable
 use crate::include::linux::smp_types::*;
 use crate::include::linux::smp::{CallSingleData, SmpCallFunc, smp_processor_id};
 use crate::include::trace::events::ipi::{trace_ipi_send_cpu, trace_ipi_send_cpumask};
+use crate::arch::x86::kernel::smpboot::smp_cpus_done;
+use crate::kernel::cpu::{bringup_nonboot_cpus, cpuhp_threads_init};
+use crate::kernel::smpboot::idle_threads_init;
 use crate::kernel::sched::core::{call_function_single_prep_ipi, sched_ttwu_pending};
 use crate::kernel::softirq::{do_softirq_post_smp_call_flush, local_softirq_pending};
-use crate::{WARN, WARN_ON_ONCE, container_of, stack_pinned};
+use crate::{WARN, WARN_ON_ONCE, container_of, pr_info, stack_pinned};
 use core::sync::atomic::Ordering;
 
 static call_single_queue: PerCpu<LlistHead> =
@@ -367,4 +370,19 @@ pub fn on_each_cpu_cond_mask(
     preempt_disable();
     smp_call_function_many_cond(mask, func, info, wait, true, cond);
     preempt_enable();
+}
+
+/// Brings up every CPU that is present.
+///
+/// # Context
+/// pid 1, once.
+#[inline(never)]
+pub fn smp_init() {
+    idle_threads_init();
+    cpuhp_threads_init();
+    pr_info!("smp: Bringing up secondary CPUs ...");
+    bringup_nonboot_cpus(NR_CPUS as u32);
+    let cpus = num_online_cpus();
+    pr_info!("smp: Brought up 1 node, {cpus} CPU{}", if cpus == 1 { "" } else { "s" });
+    smp_cpus_done(cpus);
 }

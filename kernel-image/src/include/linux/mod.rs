@@ -31,3 +31,4 @@ pub mod smpboot;
 pub mod stop_machine;
 pub mod swait;
 pub mod wait;
+pub mod workqueue;

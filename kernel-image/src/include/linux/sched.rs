@@ -97,6 +97,7 @@ pub const SCHED_DEADLINE: u32 = 6;
 
 /// A weight and its inverse in 32 bits after the point.
 #[doc(alias = "load_weight")]
+#[repr(C)]
 pub struct LoadWeight {
     /// The weight, scaled up by 1024.
     pub weight: Shared<u64>,
@@ -113,6 +114,7 @@ impl LoadWeight {
 
 /// The load-tracking signal. Only the time stamp exists in this cut; PELT comes with balancing.
 #[doc(alias = "sched_avg")]
+#[repr(C)]
 pub struct SchedAvg {
     /// When the signal was last brought up to date; 0 for a task that never was.
     pub last_update_time: Shared<u64>,
@@ -120,6 +122,7 @@ pub struct SchedAvg {
 
 /// What the fair class schedules. All fields: (rq).
 #[doc(alias = "sched_entity")]
+#[repr(C)]
 pub struct SchedEntity {
     /// Share of the CPU.
     pub load: LoadWeight,
@@ -187,6 +190,7 @@ impl SchedEntity {
 
 /// What the real-time class schedules: in its place, unused in this cut.
 #[doc(alias = "sched_rt_entity")]
+#[repr(C)]
 pub struct SchedRtEntity {
     /// Place in the list of its priority.
     pub run_list: ListHead,
@@ -198,6 +202,7 @@ pub struct SchedRtEntity {
 
 /// What the deadline class schedules: in its place, unused in this cut.
 #[doc(alias = "sched_dl_entity")]
+#[repr(C)]
 pub struct SchedDlEntity {
     /// Run time per period, ns.
     pub dl_runtime: Shared<u64>,

@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 /// A task's place in a wake_q.
 #[doc(alias = "wake_q_node")]
+#[repr(C)]
 pub struct WakeQNode {
     /// Whether it is in a list (Linux: `next` is not null).
     queued: AtomicBool,

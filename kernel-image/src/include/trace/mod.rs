@@ -1,0 +1,2 @@
+//! include/trace: the events of the kernel.
+pub mod events;

@@ -1,0 +1,63 @@
+//! The end of a task. Linux: `kernel/exit.c` (v6.8).
+//!
+//! Kept: the order of a kernel thread's end: flag, event, notification, the dead state, the last switch;
+//! its slot is given back by the task that comes after it. Left out: everything of user processes,
+//! zombies: kthreadd's children are reaped at once, as Linux does because kthreadd ignores SIGCHLD.
+//! Locks: `tasklist_lock` while it leaves the list.
+
+#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
+
+use crate::arch::x86::include::asm::current::current;
+use crate::include::linux::list::list_del_init;
+use crate::include::linux::sched::task::put_task_struct;
+use crate::include::linux::sched::{
+    EXIT_DEAD, PF_EXITING, TASK_DEAD, TaskRef, is_idle_task, set_special_state,
+};
+use crate::include::trace::events::sched::trace_sched_process_exit;
+use crate::kernel::fork::tasklist_lock;
+use crate::kernel::kthread::kthread_exited;
+use crate::kernel::sched::core::schedule;
+use crate::{BUG, BUG_ON};
+
+/// Ends the current task.
+///
+/// # Context
+/// Task context, preemption on.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn do_exit(code: i64) -> ! {
+    let tsk = current();
+    BUG_ON!(is_idle_task(tsk));
+    if tsk.pid.get() == 1 {
+        crate::kernel::panic::panic(format_args!(
+            "Attempted to kill init! exitcode={:#010x}",
+            code as u32
+        ));
+    }
+    tsk.flags.or(PF_EXITING);
+    tsk.exit_code.set(code as i32);
+    trace_sched_process_exit(tsk);
+    kthread_exited(tsk);
+    exit_notify(tsk);
+    do_task_dead()
+}
+
+fn exit_notify(tsk: TaskRef) {
+    tsk.exit_state.set(EXIT_DEAD);
+    release_task(tsk);
+}
+
+/// The task leaves the list of tasks; only the scheduler still refers to it.
+fn release_task(p: TaskRef) {
+    let guard = tasklist_lock.lock();
+    list_del_init(&p.tasks);
+    drop(guard);
+    put_task_struct(p);
+}
+
+/// The last switch: `finish_task_switch` on the other side gives the slot back.
+fn do_task_dead() -> ! {
+    set_special_state(TASK_DEAD);
+    schedule();
+    BUG!()
+}

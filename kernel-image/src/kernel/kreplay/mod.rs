@@ -1,0 +1,53 @@
+//! Ours: what Linux has user space for. Workloads, chosen on the kernel command line with `workload=`, and
+//! counters that the tracer reads at the end of a run.
+
+pub mod affinity;
+pub mod counters;
+pub mod idle;
+
+use crate::kernel::params::param;
+
+/// A workload: runs as pid 1 and returns when it is done.
+struct Workload {
+    name: &'static str,
+    run: fn(),
+}
+
+/// All of them; the first is the default.
+static WORKLOADS: [Workload; 2] = [
+    Workload { name: "affinity", run: affinity::run },
+    Workload { name: "idle", run: idle::run },
+];
+
+/// Runs the workload of the command line; a name that is not known ends the boot.
+pub fn run_workload() {
+    let name = param("workload");
+    let chosen = match name {
+        None => Some(&WORKLOADS[0]),
+        Some(name) => WORKLOADS.iter().find(|workload| name.is(workload.name)),
+    };
+    match (chosen, name) {
+        (Some(workload), _) => {
+            crate::pr_info!("Run workload {} as init process", workload.name);
+            (workload.run)();
+        }
+        (None, name) => crate::kernel::panic::panic(format_args!(
+            "unknown workload \"{}\"; the known ones are: {KnownNames}",
+            name.as_ref().map_or(&"" as &dyn core::fmt::Display, |name| name)
+        )),
+    }
+}
+
+struct KnownNames;
+
+impl core::fmt::Display for KnownNames {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        for (index, workload) in WORKLOADS.iter().enumerate() {
+            if index > 0 {
+                f.write_str(", ")?;
+            }
+            f.write_str(workload.name)?;
+        }
+        Ok(())
+    }
+}

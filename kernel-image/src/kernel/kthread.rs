@@ -1,0 +1,411 @@
+//! Kernel threads: kthreadd makes them, others create, bind, park and stop them.
+//!
+//! Linux: `kernel/kthread.c` (v6.8).
+//! Kept: the request list and kthreadd's loop, the new thread's first sleep, binding of an inactive
+//! thread, parking, stopping. Left out: kthread workers but for their thread's shape, memory nodes,
+//! freezer, blkcg; waits are not killable (no signals). Differs: the request lives on the creator's
+//! stack throughout, since the creator always waits.
+//! Locks: `kthread_create_lock` for the list; a thread's `pi_lock` while it is bound.
+
+#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
+
+extern crate alloc;
+
+use crate::arch::x86::include::asm::current::current;
+use crate::fence::shared::Shared;
+use crate::fence::stack_pinned::StackObject;
+use crate::fence::void::{VoidCell, VoidPtr};
+use crate::include::linux::completion::Completion;
+use crate::include::linux::cpumask::{Cpumask, cpu_possible_mask};
+use crate::include::linux::errno::{EBUSY, EINTR, ENOMEM, ENOSYS};
+use crate::include::linux::list::{ListHead, list_add_tail, list_del_init, list_empty};
+use crate::include::linux::preempt::{preempt_disable, preempt_enable};
+use crate::include::linux::sched::task::{
+    CLONE_FILES, CLONE_FS, SIGCHLD, ThreadFn, get_task_struct, put_task_struct,
+};
+use crate::include::linux::sched::{
+    __set_current_state, CommBuf, PF_EXITING, PF_KTHREAD, PF_NOFREEZE, PF_NO_SETAFFINITY,
+    TASK_COMM_LEN, TASK_INTERRUPTIBLE, TASK_PARKED, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef,
+    same_task, set_current_state, set_special_state,
+};
+use crate::include::linux::spinlock::RawSpinlock;
+use crate::kernel::exit::do_exit;
+use crate::kernel::fork::kernel_thread;
+use crate::kernel::sched::completion::{complete, complete_all, wait_for_completion};
+use crate::kernel::sched::core::affinity::do_set_cpus_allowed;
+use crate::kernel::sched::core::{
+    schedule, schedule_preempt_disabled, set_cpus_allowed_ptr, wait_task_inactive,
+    wake_up_process, wake_up_state,
+};
+use crate::{WARN_ON, intrusive_adapter, stack_pinned};
+use alloc::boxed::Box;
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Bound to one CPU.
+pub const KTHREAD_IS_PER_CPU: u64 = 1 << 0;
+/// Asked to end.
+pub const KTHREAD_SHOULD_STOP: u64 = 1 << 1;
+/// Asked to stand aside.
+pub const KTHREAD_SHOULD_PARK: u64 = 1 << 2;
+
+/// What makes a task a kernel thread.
+#[doc(alias = "kthread")]
+#[repr(C)]
+pub struct Kthread {
+    /// `KTHREAD_*`.
+    pub flags: AtomicU64,
+    /// Its CPU, if bound to one.
+    pub cpu: Shared<u32>,
+    /// What it returned.
+    pub result: Shared<i32>,
+    /// What it runs.
+    pub threadfn: Shared<Option<ThreadFn>>,
+    /// With which argument; written once, before it runs.
+    pub data: VoidCell,
+    /// Fires when it has parked.
+    pub parked: Completion,
+    /// Fires when it has ended.
+    pub exited: Completion,
+}
+
+impl Kthread {
+    fn new() -> Kthread {
+        Kthread {
+            flags: AtomicU64::new(0),
+            cpu: Shared::new(0),
+            result: Shared::new(-EINTR),
+            threadfn: Shared::new(None),
+            data: VoidCell::new(VoidPtr::NULL),
+            parked: Completion::new(),
+            exited: Completion::new(),
+        }
+    }
+
+    fn reset(&self) {
+        self.flags.store(0, Ordering::Relaxed);
+        self.cpu.set(0);
+        self.result.set(-EINTR);
+        self.threadfn.set(None);
+        self.data.set(VoidPtr::NULL);
+        self.parked.reinit();
+        self.exited.reinit();
+    }
+
+    fn test(&self, bit: u64) -> bool {
+        self.flags.load(Ordering::SeqCst) & bit != 0
+    }
+}
+
+/// A request to kthreadd; on the creator's stack.
+#[doc(alias = "kthread_create_info")]
+struct KthreadCreateInfo {
+    name: [u8; TASK_COMM_LEN],
+    threadfn: ThreadFn,
+    data: VoidPtr,
+    result: Shared<Option<TaskRef>>,
+    error: Shared<i32>,
+    done: Completion,
+    list: ListHead,
+}
+
+impl StackObject for KthreadCreateInfo {
+    fn quiescent(&self) -> bool {
+        list_empty(&self.list) && self.done.quiescent()
+    }
+}
+
+intrusive_adapter!(
+    /// Requests by their link.
+    CreateLink = KthreadCreateInfo { list: ListHead });
+
+static kthread_create_lock: RawSpinlock = RawSpinlock::new();
+static kthread_create_list: ListHead = ListHead::new();
+/// The task that makes all kernel threads, pid 2.
+#[unsafe(no_mangle)]
+pub static kthreadd_task: Shared<Option<TaskRef>> = Shared::new(None);
+
+/// The kernel-thread side of a task.
+pub fn to_kthread(p: TaskRef) -> &'static Kthread {
+    WARN_ON!(p.flags.get() & PF_KTHREAD == 0);
+    p.worker_private.get().expect("a kernel thread without its kthread")
+}
+
+/// Gives a task its kernel-thread side. A slot keeps it for the next task.
+pub fn set_kthread_struct(p: TaskRef) {
+    match p.worker_private.get() {
+        Some(kthread) => kthread.reset(),
+        None => p.worker_private.set(Some(Box::leak(Box::new(Kthread::new())))),
+    }
+}
+
+/// Whether the current thread shall end.
+pub fn kthread_should_stop() -> bool {
+    to_kthread(current()).test(KTHREAD_SHOULD_STOP)
+}
+
+/// Whether the current thread shall stand aside.
+pub fn kthread_should_park() -> bool {
+    to_kthread(current()).test(KTHREAD_SHOULD_PARK)
+}
+
+/// Stands aside as long as it is asked to.
+fn __kthread_parkme(self_: &'static Kthread) {
+    loop {
+        // A special state: the wake-up of unpark must not be lost between test and sleep.
+        set_special_state(TASK_PARKED);
+        if !self_.test(KTHREAD_SHOULD_PARK) {
+            break;
+        }
+        // Preemption off: whoever waits for us to be parked finds us asleep.
+        preempt_disable();
+        complete(&self_.parked);
+        schedule_preempt_disabled();
+        preempt_enable();
+    }
+    __set_current_state(TASK_RUNNING);
+}
+
+/// The current thread stands aside if it is asked to.
+pub fn kthread_parkme() {
+    __kthread_parkme(to_kthread(current()));
+}
+
+/// Ends the current thread.
+pub fn kthread_exit(result: i32) -> ! {
+    to_kthread(current()).result.set(result);
+    do_exit(0)
+}
+
+/// Tells whoever stops the thread that it has ended. Called on the way out.
+pub fn kthread_exited(p: TaskRef) {
+    if p.flags.get() & PF_KTHREAD != 0 {
+        complete_all(&to_kthread(p).exited);
+    }
+}
+
+/// The first function of every kernel thread.
+extern "C" fn kthread(create: VoidPtr) -> i32 {
+    let create = create.get::<KthreadCreateInfo>();
+    let task = current();
+    let self_ = to_kthread(task);
+    let (threadfn, data) = (create.threadfn, create.data);
+    self_.threadfn.set(Some(threadfn));
+    self_.data.set(data);
+    // kthreadd's mask, which every thread starts with: usually nothing to change.
+    set_cpus_allowed_ptr(task, &cpu_possible_mask());
+
+    // The creator decides when we run on: it may want to bind us first.
+    __set_current_state(TASK_UNINTERRUPTIBLE);
+    create.result.set(Some(task));
+    preempt_disable();
+    complete(&create.done);
+    schedule_preempt_disabled();
+    preempt_enable();
+
+    let mut ret = -EINTR;
+    if !self_.test(KTHREAD_SHOULD_STOP) {
+        __kthread_parkme(self_);
+        ret = threadfn(data);
+    }
+    kthread_exit(ret)
+}
+
+fn create_kthread(create: &'static KthreadCreateInfo) {
+    let pid = kernel_thread(
+        kthread,
+        VoidPtr::new(create),
+        Some(&create.name),
+        CLONE_FS | CLONE_FILES | SIGCHLD as u64,
+    );
+    if pid < 0 {
+        create.error.set(pid);
+        complete(&create.done);
+    }
+}
+
+/// Asks kthreadd for a thread; it sleeps until it is woken for the first time.
+///
+/// # Context
+/// May sleep.
+/// # Returns
+/// The thread, or an error number.
+#[inline(never)]
+pub fn kthread_create(
+    threadfn: ThreadFn,
+    data: VoidPtr,
+    name: fmt::Arguments<'_>,
+) -> Result<TaskRef, i32> {
+    stack_pinned!(let create = KthreadCreateInfo {
+        name: CommBuf::format(name),
+        threadfn,
+        data,
+        result: Shared::new(None),
+        error: Shared::new(0),
+        done: Completion::new(),
+        list: ListHead::new(),
+    });
+    {
+        let _guard = kthread_create_lock.lock();
+        list_add_tail(&create.list, &kthread_create_list);
+    }
+    wake_up_process(kthreadd_task.get().expect("no kthreadd yet"));
+    wait_for_completion(&create.done);
+    create.result.get().ok_or(match create.error.get() {
+        0 => -ENOMEM,
+        error => error,
+    })
+}
+
+/// Creates a thread and lets it run.
+pub fn kthread_run(
+    threadfn: ThreadFn,
+    data: VoidPtr,
+    name: fmt::Arguments<'_>,
+) -> Result<TaskRef, i32> {
+    let task = kthread_create(threadfn, data, name)?;
+    wake_up_process(task);
+    Ok(task)
+}
+
+/// Fixes the mask of a thread that sleeps in `state` and is in no queue.
+///
+/// No move happens here: the thread's next wake-up takes it to its CPU.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn __kthread_bind_mask(p: TaskRef, mask: &Cpumask, state: u32) {
+    if !wait_task_inactive(p, state) {
+        WARN_ON!(true);
+        return;
+    }
+    let _guard = p.pi_lock.lock_irqsave();
+    do_set_cpus_allowed(p, mask);
+    p.flags.or(PF_NO_SETAFFINITY);
+}
+
+fn __kthread_bind(p: TaskRef, cpu: u32, state: u32) {
+    __kthread_bind_mask(p, &Cpumask::of(cpu), state);
+}
+
+/// Binds a newly created thread to a set of CPUs.
+pub fn kthread_bind_mask(p: TaskRef, mask: &Cpumask) {
+    __kthread_bind_mask(p, mask, TASK_UNINTERRUPTIBLE);
+}
+
+/// Binds a newly created thread to a CPU.
+pub fn kthread_bind(p: TaskRef, cpu: u32) {
+    __kthread_bind(p, cpu, TASK_UNINTERRUPTIBLE);
+}
+
+/// Creates a thread for one CPU. Parking and unparking binds it there again.
+pub fn kthread_create_on_cpu(
+    threadfn: ThreadFn,
+    data: VoidPtr,
+    cpu: u32,
+    name: &str,
+) -> Result<TaskRef, i32> {
+    let p = kthread_create(threadfn, data, format_args!("{name}/{cpu}"))?;
+    kthread_bind(p, cpu);
+    to_kthread(p).cpu.set(cpu);
+    Ok(p)
+}
+
+/// Says whether a thread belongs to one CPU, and to which.
+pub fn kthread_set_per_cpu(k: TaskRef, cpu: Option<u32>) {
+    let kthread = to_kthread(k);
+    match cpu {
+        Some(cpu) => {
+            WARN_ON!(k.flags.get() & PF_NO_SETAFFINITY == 0);
+            kthread.cpu.set(cpu);
+            kthread.flags.fetch_or(KTHREAD_IS_PER_CPU, Ordering::SeqCst);
+        }
+        None => {
+            kthread.flags.fetch_and(!KTHREAD_IS_PER_CPU, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Whether a thread belongs to one CPU.
+pub fn kthread_is_per_cpu(p: TaskRef) -> bool {
+    p.flags.get() & PF_KTHREAD != 0
+        && p.worker_private.get().is_some_and(|kthread| kthread.test(KTHREAD_IS_PER_CPU))
+}
+
+/// Lets a parked thread run, on its CPU.
+pub fn kthread_unpark(k: TaskRef) {
+    let kthread = to_kthread(k);
+    // It may have parked on another CPU, while its own was not there yet.
+    if kthread.test(KTHREAD_IS_PER_CPU) {
+        __kthread_bind(k, kthread.cpu.get(), TASK_PARKED);
+    }
+    kthread.flags.fetch_and(!KTHREAD_SHOULD_PARK, Ordering::SeqCst);
+    // Only out of this state: it may be waiting for something else by now.
+    wake_up_state(k, TASK_PARKED);
+}
+
+/// Asks a thread to stand aside and waits until it does.
+///
+/// # Context
+/// May sleep, unless the thread asks itself.
+/// # Returns
+/// 0, -ENOSYS if it is ending, -EBUSY if it has been asked already.
+pub fn kthread_park(k: TaskRef) -> i32 {
+    let kthread = to_kthread(k);
+    if k.flags.get() & PF_EXITING != 0 {
+        return -ENOSYS;
+    }
+    if WARN_ON!(kthread.test(KTHREAD_SHOULD_PARK)) {
+        return -EBUSY;
+    }
+    kthread.flags.fetch_or(KTHREAD_SHOULD_PARK, Ordering::SeqCst);
+    if !same_task(k, current()) {
+        wake_up_process(k);
+        wait_for_completion(&kthread.parked);
+        WARN_ON!(!wait_task_inactive(k, TASK_PARKED));
+    }
+    0
+}
+
+/// Asks a thread to end and waits until it has.
+///
+/// # Context
+/// May sleep. The caller holds a reference, or the thread does not end by itself.
+/// # Returns
+/// What it returned; -EINTR if it never ran.
+pub fn kthread_stop(k: TaskRef) -> i32 {
+    get_task_struct(k);
+    let kthread = to_kthread(k);
+    kthread.flags.fetch_or(KTHREAD_SHOULD_STOP, Ordering::SeqCst);
+    kthread_unpark(k);
+    wake_up_process(k);
+    wait_for_completion(&kthread.exited);
+    let ret = kthread.result.get();
+    put_task_struct(k);
+    ret
+}
+
+/// Pid 2: forks every kernel thread that is asked for, in the order they are asked for.
+#[unsafe(no_mangle)]
+pub extern "C" fn kthreadd(_unused: VoidPtr) -> i32 {
+    let tsk = current();
+    tsk.set_comm(&CommBuf::format(format_args!("kthreadd")));
+    set_cpus_allowed_ptr(tsk, &cpu_possible_mask());
+    tsk.flags.or(PF_NOFREEZE);
+    loop {
+        set_current_state(TASK_INTERRUPTIBLE);
+        if list_empty(&kthread_create_list) {
+            schedule();
+        }
+        __set_current_state(TASK_RUNNING);
+        while let Some(create) = next_request() {
+            create_kthread(create);
+        }
+    }
+}
+
+fn next_request() -> Option<&'static KthreadCreateInfo> {
+    let _guard = kthread_create_lock.lock();
+    let create = CreateLink::first(&kthread_create_list)?;
+    list_del_init(&create.list);
+    Some(create)
+}

@@ -1,0 +1,2 @@
+//! kernel/locking: locks that sleep.
+pub mod mutex;

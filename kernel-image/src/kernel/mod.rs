@@ -1,0 +1,20 @@
+//! kernel: the core of the kernel. Sched, time, smp and the stopper know each other, as in Linux.
+pub mod panic;
+pub mod params;
+pub mod printk;
+pub mod reboot;
+pub mod smp;
+pub mod softirq;
+pub mod time;
+
+pub mod sched;
+pub mod cpu;
+pub mod exit;
+pub mod fork;
+pub mod kreplay;
+pub mod kthread;
+pub mod locking;
+pub mod pid;
+pub mod smpboot;
+pub mod stop_machine;
+pub mod workqueue;

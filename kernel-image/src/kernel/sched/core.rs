@@ -1,0 +1,39 @@
+//! The machinery of the scheduler. Linux: `kernel/sched/core.c` (v6.8), here a folder of the same name.
+//!
+//! - `schedule`: `__schedule` and all that leads to it, the walk over the classes.
+//! - `switch`: from one task to the next, the lock's hand-over, a new task's first steps.
+//! - `queue`: into and out of a runqueue, changing CPU.
+//! - `wakeup`: `try_to_wake_up`, wake lists, wake queues, waiting until a task is off its CPU.
+//! - `affinity`: masks and the moves they cause, `migration_cpu_stop`.
+//! - `params`: nice, weights, the stop task.
+//! - `fork`: a task's birth. `tick`: the timer. `init`: start-up and CPUs coming up.
+//!
+//! Kept, left out, differs: see the head of each file.
+
+pub mod affinity;
+pub mod fork;
+pub mod init;
+pub mod params;
+pub mod queue;
+pub mod schedule;
+pub mod switch;
+pub mod tick;
+pub mod wakeup;
+
+pub use affinity::{
+    migrate_disable, migrate_enable, sched_getaffinity, sched_setaffinity, set_cpus_allowed_ptr,
+};
+pub use fork::{sched_cgroup_fork, sched_fork, sched_post_fork, wake_up_new_task};
+pub use init::{init_idle, sched_cpu_activate, sched_cpu_starting, sched_init, sched_init_smp};
+pub use params::{sched_set_stop_task, set_load_weight, set_user_nice};
+pub use queue::{activate_task, deactivate_task, set_task_cpu, wakeup_preempt};
+pub use schedule::{
+    preempt_schedule, preempt_schedule_irq, schedule, schedule_idle, schedule_preempt_disabled,
+    yield_task as r#yield,
+};
+pub use switch::{finish_task_switch, schedule_tail};
+pub use tick::{idle_cpu, resched_curr, scheduler_tick};
+pub use wakeup::{
+    call_function_single_prep_ipi, default_wake_function, scheduler_ipi, sched_ttwu_pending,
+    try_to_wake_up, wait_task_inactive, wake_q_add, wake_up_process, wake_up_q, wake_up_state,
+};

@@ -1,0 +1,612 @@
+//! CPU affinity: masks, the moves they cause, and the stopper's part in them.
+//!
+//! Linux: `kernel/sched/core.c` (v6.8): `is_cpu_allowed` to `select_task_rq`, `migrate_disable`,
+//! `affine_move_task`, `migration_cpu_stop`, `sched_setaffinity`.
+//! Kept: the three ways of an affinity change (sleeping: masks only; queued: moved by the caller;
+//! running: moved by the stopper, with a pending object that several callers share). Left out:
+//! cpusets, user masks, `push_cpu_stop` (only real-time tasks ask for it), NUMA swaps. Differs: the
+//! pending object's stack lifetime is checked (`stack_pinned!`).
+//! Locks: `pi_lock`, then the runqueue's; the stopper's lock is taken with neither held.
+
+#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
+
+use super::queue::{activate_task, deactivate_task, dequeue_task, enqueue_task, set_task_cpu};
+use super::queue::wakeup_preempt;
+use super::schedule::{put_prev_task, set_next_task};
+use crate::arch::x86::include::asm::current::current;
+use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
+use crate::fence::percpu::PerCpu;
+use crate::fence::shared::Shared;
+use crate::fence::stack_pinned::StackObject;
+use crate::fence::void::VoidPtr;
+use crate::include::linux::completion::Completion;
+use crate::include::linux::cpumask::{
+    Cpumask, NR_CPUS, cpu_active, cpu_active_mask, cpu_dying, cpu_online, cpu_online_mask,
+    cpu_possible_mask, cpumask_any_and_distribute,
+};
+use crate::include::linux::errno::{EBUSY, EINVAL};
+use crate::include::linux::irqflags::{local_irq_disable, local_irq_enable};
+use crate::include::linux::preempt::{preempt_disable, preempt_enable};
+use crate::include::linux::sched::task::{get_task_struct, put_task_struct};
+use crate::include::linux::sched::{
+    PF_NO_SETAFFINITY, TASK_UNINTERRUPTIBLE, TASK_WAKING, TaskRef, same_task,
+    set_current_state, task_cpu,
+};
+use crate::include::linux::spinlock::{raw_spin_lock, raw_spin_unlock};
+use crate::include::linux::stop_machine::{CpuStopWork, stop_one_cpu_nowait};
+use crate::include::trace::events::stop::trace_stop_complete_pending;
+use crate::kernel::kreplay::counters::{count, kreplay_counters};
+use crate::kernel::kthread::kthread_is_per_cpu;
+use crate::kernel::sched::completion::{complete_all, wait_for_completion};
+use crate::kernel::sched::core::schedule::schedule;
+use crate::kernel::sched::core::wakeup::wake_up_process;
+use crate::kernel::sched::sched::{
+    DEQUEUE_NOCLOCK, DEQUEUE_SAVE, ENQUEUE_NOCLOCK, ENQUEUE_RESTORE, RqFlags, RqRef, cpu_of,
+    cpu_rq, is_kthread, is_migration_disabled, raw_spin_rq_lock, raw_spin_rq_unlock, same_rq,
+    task_current, task_on_cpu, task_on_rq_queued, task_rq, task_rq_lock, task_rq_unlock, this_rq,
+    update_rq_clock,
+};
+use crate::kernel::smp::flush_smp_call_function_queue;
+use crate::{BUG, WARN_ON_ONCE, stack_pinned};
+use core::sync::atomic::{AtomicI32, Ordering};
+
+/// The caller wants `PF_NO_SETAFFINITY` respected.
+pub const SCA_CHECK: u32 = 0x01;
+/// The mask is narrowed for `migrate_disable`.
+pub const SCA_MIGRATE_DISABLE: u32 = 0x02;
+/// The mask is widened again.
+pub const SCA_MIGRATE_ENABLE: u32 = 0x04;
+/// The mask comes from a user.
+pub const SCA_USER: u32 = 0x08;
+
+/// An affinity change.
+#[doc(alias = "affinity_context")]
+#[repr(C)]
+pub struct AffinityContext<'a> {
+    /// The mask asked for.
+    pub new_mask: &'a Cpumask,
+    /// The user's own mask (unused: no user processes).
+    pub user_mask: Option<&'a Cpumask>,
+    /// `SCA_*`.
+    pub flags: u32,
+}
+
+/// What `migration_cpu_stop` is to do.
+#[doc(alias = "migration_arg")]
+#[repr(C)]
+pub struct MigrationArg {
+    /// The task to move.
+    pub task: Shared<Option<TaskRef>>,
+    /// Where to.
+    pub dest_cpu: Shared<i32>,
+    /// Whom to tell when it is done.
+    pub pending: Shared<Option<&'static SetAffinityPending>>,
+}
+
+impl MigrationArg {
+    /// An empty order.
+    pub const fn new() -> MigrationArg {
+        MigrationArg { task: Shared::new(None), dest_cpu: Shared::new(0), pending: Shared::new(None) }
+    }
+}
+
+/// An affinity change that waits until its task has been moved. It lives on the stack of the first
+/// caller; later callers share it, and the first waits until they have let go.
+#[doc(alias = "set_affinity_pending")]
+#[repr(C)]
+pub struct SetAffinityPending {
+    /// Callers that use it.
+    pub refs: AtomicI32,
+    /// Its work is queued or running: under the task's `pi_lock`.
+    pub stop_pending: Shared<u32>,
+    /// Fires when the task is where it may be.
+    pub done: Completion,
+    /// The work for the stopper.
+    pub stop_work: CpuStopWork,
+    /// The work's order.
+    pub arg: MigrationArg,
+    /// Whose stack it is on (ours; Linux finds the owner through a hashed wait queue).
+    pub owner: Shared<Option<TaskRef>>,
+}
+
+impl SetAffinityPending {
+    const fn new() -> SetAffinityPending {
+        SetAffinityPending {
+            refs: AtomicI32::new(0),
+            stop_pending: Shared::new(0),
+            done: Completion::new(),
+            stop_work: CpuStopWork::new(),
+            arg: MigrationArg::new(),
+            owner: Shared::new(None),
+        }
+    }
+}
+
+impl StackObject for SetAffinityPending {
+    fn quiescent(&self) -> bool {
+        self.refs.load(Ordering::Acquire) == 0
+            && self.stop_pending.get() == 0
+            && self.done.quiescent()
+    }
+}
+
+/// Masks of one CPU each, to point `cpus_ptr` at (`cpumask_of`).
+static cpu_bit_bitmap: PerCpu<Shared<Cpumask>> = PerCpu::new({
+    let mut all = [const { Shared::new(Cpumask::EMPTY) }; NR_CPUS];
+    let mut cpu = 0;
+    while cpu < NR_CPUS {
+        all[cpu] = Shared::new(Cpumask::of(cpu as u32));
+        cpu += 1;
+    }
+    all
+});
+
+/// Whether a task may be queued on a CPU now.
+fn is_cpu_allowed(p: TaskRef, cpu: u32) -> bool {
+    if !p.allowed().test(cpu) {
+        return false;
+    }
+    if is_migration_disabled(p) {
+        return cpu_online(cpu);
+    }
+    if !is_kthread(p) {
+        return cpu_active(cpu);
+    }
+    if kthread_is_per_cpu(p) {
+        return cpu_online(cpu);
+    }
+    if cpu_dying(cpu) {
+        return false;
+    }
+    cpu_online(cpu)
+}
+
+/// Chooses a CPU for a task that wakes or is new. Its `pi_lock` is held.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn select_task_rq(p: TaskRef, cpu: i32, wake_flags: i32) -> i32 {
+    let cpu = if p.nr_cpus_allowed.get() > 1 && !is_migration_disabled(p) {
+        (p.class().select_task_rq)(p, cpu, wake_flags)
+    } else {
+        p.allowed().first() as i32
+    };
+    if is_cpu_allowed(p, cpu as u32) { cpu } else { select_fallback_rq(task_cpu(p) as i32, p) }
+}
+
+/// The CPU of last resort: the lowest one that is allowed, with the mask widened until there is one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn select_fallback_rq(_cpu: i32, p: TaskRef) -> i32 {
+    loop {
+        if let Some(dest_cpu) = p.allowed().iter().find(|&dest| is_cpu_allowed(p, dest)) {
+            return dest_cpu as i32;
+        }
+        // One memory node and no cpusets: the next stage is "any CPU that may exist".
+        if p.allowed() == cpu_possible_mask() {
+            BUG!();
+        }
+        do_set_cpus_allowed(p, &cpu_possible_mask());
+    }
+}
+
+/// What every class does with a new mask.
+pub fn set_cpus_allowed_common(p: TaskRef, ctx: &AffinityContext<'_>) {
+    if ctx.flags & SCA_MIGRATE_DISABLE != 0 {
+        p.cpus_ptr.set(Some(cpu_bit_bitmap.per_cpu(ctx.new_mask.first())));
+        return;
+    }
+    if ctx.flags & SCA_MIGRATE_ENABLE != 0 {
+        p.cpus_ptr.set(Some(&p.cpus_mask));
+        return;
+    }
+    p.cpus_mask.set(*ctx.new_mask);
+    p.nr_cpus_allowed.set(ctx.new_mask.weight() as i32);
+}
+
+/// Gives the task its mask; a queued or running one is taken out and put back around it.
+fn __do_set_cpus_allowed(p: TaskRef, ctx: &AffinityContext<'_>) {
+    let rq = task_rq(p);
+    let queued = task_on_rq_queued(p);
+    let running = task_current(rq, p);
+    if queued {
+        dequeue_task(rq, p, DEQUEUE_SAVE | DEQUEUE_NOCLOCK);
+    }
+    if running {
+        put_prev_task(rq, p);
+    }
+    (p.class().set_cpus_allowed)(p, ctx);
+    if queued {
+        enqueue_task(rq, p, ENQUEUE_RESTORE | ENQUEUE_NOCLOCK);
+    }
+    if running {
+        set_next_task(rq, p);
+    }
+}
+
+/// Sets the mask of a task that is in no queue, or in a fallback; nothing is moved.
+pub fn do_set_cpus_allowed(p: TaskRef, new_mask: &Cpumask) {
+    __do_set_cpus_allowed(p, &AffinityContext { new_mask, user_mask: None, flags: SCA_USER });
+}
+
+/// Moves a queued task. Both the task's `pi_lock` and its runqueue's lock are held; returns the new
+/// runqueue, locked.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn move_queued_task(rq: RqRef, p: TaskRef, new_cpu: u32) -> RqRef {
+    deactivate_task(rq, p, DEQUEUE_NOCLOCK);
+    set_task_cpu(p, new_cpu);
+    raw_spin_rq_unlock(rq);
+
+    let rq = cpu_rq(new_cpu);
+    raw_spin_rq_lock(rq);
+    WARN_ON_ONCE!(task_cpu(p) != new_cpu);
+    activate_task(rq, p, 0);
+    wakeup_preempt(rq, p, 0);
+    rq
+}
+
+/// Moves a queued task if it may go there.
+fn __migrate_task(rq: RqRef, p: TaskRef, dest_cpu: u32) -> RqRef {
+    if !is_cpu_allowed(p, dest_cpu) {
+        return rq;
+    }
+    move_queued_task(rq, p, dest_cpu)
+}
+
+/// The stopper's part of a move: it runs on the task's CPU, so the task does not.
+///
+/// # Context
+/// The stopper thread of the task's CPU, preemption off, interrupts on.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn migration_cpu_stop(data: VoidPtr) -> i32 {
+    let arg = data.get::<MigrationArg>();
+    let pending = arg.pending.get();
+    let p = arg.task.get().expect("a migration without a task");
+    let mut rq = this_rq();
+    let mut complete = false;
+
+    local_irq_disable();
+    // The task may be on this CPU's list of wake-ups: let it come in, or it would be missed.
+    flush_smp_call_function_queue();
+
+    raw_spin_lock(&p.pi_lock);
+    raw_spin_rq_lock(rq);
+    let mut requeue = false;
+    if same_rq(task_rq(p), rq) {
+        if !is_migration_disabled(p) {
+            let mut at_home = false;
+            if let Some(pending) = pending {
+                detach_pending(p, pending);
+                complete = true;
+                at_home = p.cpus_mask.get().test(task_cpu(p));
+            }
+            if !at_home {
+                if task_on_rq_queued(p) {
+                    update_rq_clock(rq);
+                    let source = rq;
+                    rq = __migrate_task(rq, p, arg.dest_cpu.get() as u32);
+                    if !same_rq(source, rq) {
+                        count(&kreplay_counters.stopper_moves);
+                    }
+                } else {
+                    // It sleeps: its next wake-up goes there.
+                    p.wake_cpu.set(arg.dest_cpu.get());
+                }
+            }
+        }
+    } else if let Some(pending) = pending {
+        // It went elsewhere by itself; if it may not be there, its new CPU's stopper takes over.
+        if p.cpus_mask.get().test(task_cpu(p)) {
+            detach_pending(p, pending);
+            complete = true;
+        } else {
+            requeue = true;
+        }
+    }
+    if let (true, Some(pending)) = (requeue, pending) {
+        WARN_ON_ONCE!(pending.stop_pending.get() == 0);
+        preempt_disable();
+        raw_spin_rq_unlock(rq);
+        raw_spin_unlock(&p.pi_lock);
+        local_irq_enable();
+        stop_one_cpu_nowait(
+            task_cpu(p),
+            migration_cpu_stop,
+            VoidPtr::new(&pending.arg),
+            &pending.stop_work,
+        );
+        preempt_enable();
+        return 0;
+    }
+    if let Some(pending) = pending {
+        pending.stop_pending.set(0);
+    }
+    raw_spin_rq_unlock(rq);
+    raw_spin_unlock(&p.pi_lock);
+    local_irq_enable();
+
+    if let (true, Some(pending)) = (complete, pending) {
+        trace_stop_complete_pending(pending, p);
+        complete_all(&pending.done);
+    }
+    0
+}
+
+/// The pending object belongs to the task no more: later changes start their own.
+fn detach_pending(p: TaskRef, pending: &'static SetAffinityPending) {
+    WARN_ON_ONCE!(!p.migration_pending.get().is_some_and(|its| core::ptr::eq(its, pending)));
+    p.migration_pending.set(None);
+}
+
+/// Brings a task whose mask has changed to an allowed CPU, and waits until it is there.
+///
+/// Both locks are held, and released here. The cases:
+/// it is where it may be: an older pending change is done too. It runs, or is being woken: the
+/// stopper of its CPU moves it. It waits in a queue: it is moved now. It sleeps: its wake-up will
+/// move it.
+#[inline(never)]
+fn affine_move_task(
+    rq: RqRef,
+    p: TaskRef,
+    rf: &RqFlags,
+    dest_cpu: u32,
+    flags: u32,
+) -> i32 {
+    stack_pinned!(let my_pending = SetAffinityPending::new());
+
+    if p.cpus_mask.get().test(task_cpu(p)) {
+        count(&kreplay_counters.affinity_stayed);
+        let mut done = None;
+        if let Some(pending) = p.migration_pending.get()
+            && pending.stop_pending.get() == 0
+        {
+            p.migration_pending.set(None);
+            done = Some(pending);
+        }
+        task_rq_unlock(rq, p, rf);
+        if let Some(pending) = done {
+            trace_stop_complete_pending(pending, p);
+            complete_all(&pending.done);
+        }
+        return 0;
+    }
+
+    let mut pending = p.migration_pending.get();
+    if flags & SCA_MIGRATE_ENABLE == 0 {
+        match pending {
+            None => {
+                my_pending.refs.store(1, Ordering::Relaxed);
+                my_pending.owner.set(Some(current()));
+                my_pending.arg.task.set(Some(p));
+                my_pending.arg.dest_cpu.set(dest_cpu as i32);
+                my_pending.arg.pending.set(Some(my_pending));
+                p.migration_pending.set(Some(my_pending));
+                pending = Some(my_pending);
+            }
+            Some(shared) => {
+                shared.refs.fetch_add(1, Ordering::Relaxed);
+                // Valid for the newest mask; the older callers are served by it as well.
+                shared.arg.dest_cpu.set(dest_cpu as i32);
+            }
+        }
+    }
+    let Some(pending) = pending else {
+        // migrate_enable with no change outstanding, on a CPU that is not allowed.
+        WARN_ON_ONCE!(true);
+        task_rq_unlock(rq, p, rf);
+        return -EINVAL;
+    };
+
+    if task_on_cpu(p) || p.__state.get() == TASK_WAKING {
+        count(&kreplay_counters.affinity_running);
+        let stop_pending = pending.stop_pending.get() != 0;
+        if !stop_pending {
+            pending.stop_pending.set(1);
+        }
+        preempt_disable();
+        let cpu = cpu_of(rq);
+        task_rq_unlock(rq, p, rf);
+        if !stop_pending {
+            stop_one_cpu_nowait(
+                cpu,
+                migration_cpu_stop,
+                VoidPtr::new(&pending.arg),
+                &pending.stop_work,
+            );
+        }
+        preempt_enable();
+        if flags & SCA_MIGRATE_ENABLE != 0 {
+            return 0;
+        }
+    } else {
+        let mut rq = rq;
+        let mut done = false;
+        count(if task_on_rq_queued(p) {
+            &kreplay_counters.affinity_queued
+        } else {
+            &kreplay_counters.affinity_sleeping
+        });
+        if !is_migration_disabled(p) {
+            if task_on_rq_queued(p) {
+                rq = move_queued_task(rq, p, dest_cpu);
+            }
+            if pending.stop_pending.get() == 0 {
+                p.migration_pending.set(None);
+                done = true;
+            }
+        }
+        task_rq_unlock(rq, p, rf);
+        if done {
+            trace_stop_complete_pending(pending, p);
+            complete_all(&pending.done);
+        }
+    }
+
+    wait_for_completion(&pending.done);
+    let owner = pending.owner.get().map(get_task_struct);
+    let last = pending.refs.fetch_sub(1, Ordering::AcqRel) == 1;
+    // From here on the object may be gone, if it is not mine.
+    if let Some(owner) = owner {
+        if last && !same_task(owner, current()) {
+            wake_up_process(owner);
+        }
+        put_task_struct(owner);
+    }
+    // The others that share my object may still be on their way out of it.
+    wait_pending_refs(my_pending);
+    WARN_ON_ONCE!(my_pending.stop_pending.get() != 0);
+    0
+}
+
+/// Gives a task a new mask and moves it off a CPU that the mask does not have.
+///
+/// # Context
+/// May sleep.
+/// # Returns
+/// 0, -EINVAL if no allowed CPU is left or the task's mask is fixed, -EBUSY.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn __set_cpus_allowed_ptr(p: TaskRef, ctx: &AffinityContext<'_>) -> i32 {
+    let mut rf = RqFlags::new();
+    let rq = task_rq_lock(p, &mut rf);
+    __set_cpus_allowed_ptr_locked(p, ctx, rq, &rf)
+}
+
+fn __set_cpus_allowed_ptr_locked(
+    p: TaskRef,
+    ctx: &AffinityContext<'_>,
+    rq: RqRef,
+    rf: &RqFlags,
+) -> i32 {
+    update_rq_clock(rq);
+    let valid_mask = if is_kthread(p) || is_migration_disabled(p) {
+        cpu_online_mask()
+    } else {
+        cpu_active_mask()
+    };
+    if ctx.flags & SCA_CHECK != 0 && p.flags.get() & PF_NO_SETAFFINITY != 0 {
+        task_rq_unlock(rq, p, rf);
+        return -EINVAL;
+    }
+    if ctx.flags & SCA_MIGRATE_ENABLE == 0 {
+        if p.cpus_mask.get() == *ctx.new_mask {
+            task_rq_unlock(rq, p, rf);
+            return 0;
+        }
+        let stuck = same_task(p, current())
+            && is_migration_disabled(p)
+            && !ctx.new_mask.test(task_cpu(p));
+        if WARN_ON_ONCE!(stuck) {
+            task_rq_unlock(rq, p, rf);
+            return -EBUSY;
+        }
+    }
+    // Spread over the allowed CPUs, so that many tasks with one mask do not all land on one CPU.
+    let dest_cpu = cpumask_any_and_distribute(valid_mask, *ctx.new_mask);
+    if dest_cpu as usize >= NR_CPUS {
+        task_rq_unlock(rq, p, rf);
+        return -EINVAL;
+    }
+    count(&kreplay_counters.affinity_changes);
+    __do_set_cpus_allowed(p, ctx);
+    affine_move_task(rq, p, rf, dest_cpu, ctx.flags)
+}
+
+/// Gives a task a new mask.
+///
+/// # Context
+/// May sleep.
+/// # Returns
+/// As `__set_cpus_allowed_ptr`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn set_cpus_allowed_ptr(p: TaskRef, new_mask: &Cpumask) -> i32 {
+    __set_cpus_allowed_ptr(p, &AffinityContext { new_mask, user_mask: None, flags: 0 })
+}
+
+/// The same on behalf of a user: a task with a fixed mask refuses.
+pub fn sched_setaffinity(p: TaskRef, new_mask: &Cpumask) -> i32 {
+    get_task_struct(p);
+    let ret = if p.flags.get() & PF_NO_SETAFFINITY != 0 {
+        -EINVAL
+    } else {
+        __set_cpus_allowed_ptr(
+            p,
+            &AffinityContext { new_mask, user_mask: None, flags: SCA_CHECK },
+        )
+    };
+    put_task_struct(p);
+    ret
+}
+
+/// The CPUs a task may use now.
+pub fn sched_getaffinity(p: TaskRef) -> Cpumask {
+    let _pi = p.pi_lock.lock_irqsave();
+    p.cpus_mask.get().and(cpu_active_mask())
+}
+
+/// The current task stays on this CPU until `migrate_enable`; it may still be preempted.
+pub fn migrate_disable() {
+    let p = current();
+    if p.migration_disabled.get() != 0 {
+        p.migration_disabled.inc();
+        return;
+    }
+    preempt_disable();
+    this_rq().nr_pinned.inc();
+    p.migration_disabled.set(1);
+    preempt_enable();
+}
+
+/// Ends the innermost `migrate_disable`.
+pub fn migrate_enable() {
+    let p = current();
+    if p.migration_disabled.get() > 1 {
+        p.migration_disabled.dec();
+        return;
+    }
+    if WARN_ON_ONCE!(p.migration_disabled.get() == 0) {
+        return;
+    }
+    // Preemption off: the stopper that has to move us comes only after the count is down.
+    preempt_disable();
+    let narrowed = !p.cpus_ptr.get().is_some_and(|its| core::ptr::eq(its, &p.cpus_mask));
+    if narrowed {
+        let mask = p.cpus_mask.get();
+        __set_cpus_allowed_ptr(
+            p,
+            &AffinityContext { new_mask: &mask, user_mask: None, flags: SCA_MIGRATE_ENABLE },
+        );
+    }
+    p.migration_disabled.set(0);
+    cpu_rq(raw_smp_processor_id()).nr_pinned.dec();
+    preempt_enable();
+}
+
+/// A task with migration disabled leaves its CPU: from now on its mask says what holds.
+pub(super) fn migrate_disable_switch(rq: RqRef, p: TaskRef) {
+    if p.migration_disabled.get() == 0 {
+        return;
+    }
+    if !p.cpus_ptr.get().is_some_and(|its| core::ptr::eq(its, &p.cpus_mask)) {
+        return;
+    }
+    let here = Cpumask::of(cpu_of(rq));
+    __do_set_cpus_allowed(
+        p,
+        &AffinityContext { new_mask: &here, user_mask: None, flags: SCA_MIGRATE_DISABLE },
+    );
+}
+
+/// Waits until nobody else uses my pending object.
+fn wait_pending_refs(my_pending: &'static SetAffinityPending) {
+    loop {
+        set_current_state(TASK_UNINTERRUPTIBLE);
+        if my_pending.refs.load(Ordering::Acquire) == 0 {
+            break;
+        }
+        schedule();
+    }
+    crate::include::linux::sched::__set_current_state(crate::include::linux::sched::TASK_RUNNING);
+}

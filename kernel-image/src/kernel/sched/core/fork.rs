@@ -1,0 +1,92 @@
+//! A task's birth, as the scheduler sees it.
+//!
+//! Linux: `kernel/sched/core.c` (v6.8): `sched_fork`, `sched_cgroup_fork`, `sched_post_fork`,
+//! `wake_up_new_task`. Kept: the order of states, priorities, placement and first activation, with
+//! its quirk (the enqueue places the entity again, so the half slice of the fork does not survive).
+//! Left out: reset-on-fork, load tracking of the new entity, uclamp. Differs: nothing else.
+//! Locks: `pi_lock`, then the runqueue's.
+
+#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
+
+use super::affinity::select_task_rq;
+use super::queue::{activate_task, wakeup_preempt};
+use crate::arch::x86::include::asm::current::current;
+use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
+use crate::include::linux::list::INIT_LIST_HEAD;
+use crate::include::linux::sched::prio::rt_prio;
+use crate::include::linux::sched::{TASK_NEW, TASK_RUNNING, TaskRef, task_cpu};
+use crate::include::trace::events::sched::trace_sched_wakeup_new;
+use crate::kernel::sched::fair::{base_slice_ns, fair_sched_class};
+use crate::kernel::sched::rt::rt_sched_class;
+use crate::kernel::sched::sched::{
+    __set_task_cpu, __task_rq_lock, ENQUEUE_NOCLOCK, WF_FORK, raw_spin_rq_unlock, root_task_group,
+    update_rq_clock,
+};
+use core::sync::atomic::Ordering;
+
+fn __sched_fork(p: TaskRef) {
+    p.on_rq.set(0);
+    let se = &p.se;
+    se.on_rq.set(0);
+    for cell in [&se.exec_start, &se.sum_exec_runtime, &se.prev_sum_exec_runtime, &se.nr_migrations]
+    {
+        cell.set(0);
+    }
+    se.vruntime.set(0);
+    se.vlag.set(0);
+    se.slice.set(base_slice_ns());
+    INIT_LIST_HEAD(&se.group_node);
+    se.cfs_rq.set(None);
+    se.avg.last_update_time.set(0);
+    p.migration_pending.set(None);
+}
+
+/// Sets up what the scheduler keeps of a new task.
+pub fn sched_fork(_clone_flags: u64, p: TaskRef) -> i32 {
+    __sched_fork(p);
+    // Nobody can wake it in this state, and no signal either.
+    p.__state.set(TASK_NEW);
+    // Not the parent's boosted priority.
+    p.prio.set(current().normal_prio.get());
+    let class = if rt_prio(p.prio.get()) { &rt_sched_class } else { &fair_sched_class };
+    p.sched_class.set(Some(class));
+    p.on_cpu.store(0, Ordering::Relaxed);
+    0
+}
+
+/// Places a new task in its group, on this CPU.
+pub fn sched_cgroup_fork(p: TaskRef) {
+    let guard = p.pi_lock.lock_irqsave();
+    p.sched_task_group.set(Some(&root_task_group));
+    // Not a change of CPU yet: no migrate event, and the entity is in no queue.
+    __set_task_cpu(p, raw_smp_processor_id());
+    if let Some(task_fork) = p.class().task_fork {
+        task_fork(p);
+    }
+    drop(guard);
+}
+
+/// After the new task is in the list of tasks: nothing to do without uclamp.
+pub fn sched_post_fork(_p: TaskRef) {}
+
+/// Wakes a new task for the first time.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn wake_up_new_task(p: TaskRef) {
+    let guard = p.pi_lock.lock_irqsave();
+    p.__state.set(TASK_RUNNING);
+    // The parent's cache is as good as any place; the class may know better.
+    p.recent_used_cpu.set(task_cpu(p) as i32);
+    __set_task_cpu(p, select_task_rq(p, task_cpu(p) as i32, WF_FORK) as u32);
+    let rq = __task_rq_lock(p);
+    update_rq_clock(rq);
+    activate_task(rq, p, ENQUEUE_NOCLOCK);
+    trace_sched_wakeup_new(p);
+    wakeup_preempt(rq, p, WF_FORK);
+    if let Some(task_woken) = p.class().task_woken {
+        task_woken(rq, p);
+    }
+    raw_spin_rq_unlock(rq);
+    drop(guard);
+}
+

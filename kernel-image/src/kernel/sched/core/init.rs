@@ -1,0 +1,158 @@
+//! Start-up of the scheduler, and CPUs that join it.
+//!
+//! Linux: `kernel/sched/core.c` (v6.8): `sched_init`, `init_idle`, `sched_init_smp`,
+//! `sched_cpu_starting`, `sched_cpu_activate`. Kept: every possible CPU's runqueue set up in Linux's
+//! order, the balance_push callback on every CPU that is not active. Left out: group memory beyond
+//! the root group, root domains, scheduling domains, PSI, uclamp, CPUs going down. Differs: `SCHED_SOFTIRQ`
+//! is opened with load balancing, which comes later.
+//! Locks: a runqueue's lock while its idle task is set.
+
+#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
+
+use super::affinity::{AffinityContext, set_cpus_allowed_common, set_cpus_allowed_ptr};
+use super::params::set_load_weight;
+use super::switch::balance_push_set;
+use crate::arch::x86::include::asm::current::current;
+use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
+use crate::include::linux::cpumask::{
+    Cpumask, cpu_active, cpu_online_mask, cpu_possible_mask, set_cpu_active,
+};
+use crate::include::linux::jiffies::{HZ, jiffies};
+use crate::include::linux::list::INIT_LIST_HEAD;
+use crate::include::linux::sched::{
+    CommBuf, PF_KTHREAD, PF_NO_SETAFFINITY, TASK_RUNNING, TaskRef,
+};
+use crate::kernel::kthread::{kthread_set_per_cpu, set_kthread_struct};
+use crate::kernel::sched::clock::sched_clock;
+use crate::kernel::sched::fair::{init_cfs_rq, init_sched_fair_class, init_tg_cfs_entry};
+use crate::kernel::sched::idle::idle_sched_class;
+use crate::kernel::sched::sched::{
+    __set_task_cpu, NICE_0_LOAD, RqFlags, RqRef, SCHED_CAPACITY_SCALE, SCHED_CLASSES,
+    SYSCTL_SCHED_MIGRATION_COST, TASK_ON_RQ_QUEUED, cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock,
+    root_task_group, rq_lock_irqsave, rq_unlock_irqrestore, sched_class_above, update_rq_clock,
+};
+use crate::kernel::sched::{deadline::init_dl_rq, rt::init_rt_rq};
+use crate::{BUG_ON, pr_info};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// The scheduler works.
+pub static scheduler_running: AtomicBool = AtomicBool::new(false);
+/// All CPUs that come up at boot have come up.
+pub static sched_smp_initialized: AtomicBool = AtomicBool::new(false);
+
+/// Ticks between two updates of the load average, 5 s and one tick.
+const LOAD_FREQ: u64 = 5 * HZ + 1;
+
+/// Sets up every possible CPU's runqueue and makes the boot task the idle task of this CPU.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sched_init() {
+    for pair in SCHED_CLASSES.windows(2) {
+        BUG_ON!(!sched_class_above(pair[0], pair[1]));
+    }
+    root_task_group.shares.set(NICE_0_LOAD);
+
+    for cpu in cpu_possible_mask().iter() {
+        init_rq(cpu_rq(cpu), cpu);
+    }
+
+    let init = current();
+    set_load_weight(init, false);
+    set_kthread_struct(init);
+    init_idle(init, raw_smp_processor_id());
+    // The boot CPU is active: nothing shall be pushed off it.
+    balance_push_set(cpu_rq(raw_smp_processor_id()), false);
+    init_sched_fair_class();
+    pr_info!("Dynamic Preempt: full");
+    scheduler_running.store(true, Ordering::Release);
+}
+
+fn init_rq(rq: RqRef, cpu: u32) {
+    rq.nr_running.set(0);
+    rq.calc_load_active.set(0);
+    rq.calc_load_update.set(jiffies() + LOAD_FREQ);
+    init_cfs_rq(&rq.cfs);
+    init_rt_rq(&rq.rt);
+    init_dl_rq(&rq.dl);
+    // The root group's queue of a CPU is the runqueue's own.
+    init_tg_cfs_entry(&root_task_group, &rq.cfs, None, rq, cpu);
+    rq.cpu_capacity.set(SCHED_CAPACITY_SCALE);
+    balance_push_set(rq, true);
+    rq.active_balance.set(0);
+    rq.next_balance.set(jiffies());
+    rq.push_cpu.set(0);
+    rq.cpu.set(cpu as i32);
+    rq.online.set(i32::from(cpu_active(cpu)));
+    rq.idle_stamp.set(0);
+    rq.avg_idle.set(2 * SYSCTL_SCHED_MIGRATION_COST);
+    rq.max_idle_balance_cost.set(SYSCTL_SCHED_MIGRATION_COST);
+    INIT_LIST_HEAD(&rq.cfs_tasks);
+    rq.nr_iowait.store(0, Ordering::Relaxed);
+}
+
+/// Makes a task the idle task of a CPU.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn init_idle(idle: TaskRef, cpu: u32) {
+    let rq = cpu_rq(cpu);
+    let guard = idle.pi_lock.lock_irqsave();
+    raw_spin_rq_lock(rq);
+    idle.__state.set(TASK_RUNNING);
+    idle.se.exec_start.set(sched_clock());
+    idle.flags.or(PF_KTHREAD | PF_NO_SETAFFINITY);
+    kthread_set_per_cpu(idle, Some(cpu));
+    set_cpus_allowed_common(
+        idle,
+        &AffinityContext { new_mask: &Cpumask::of(cpu), user_mask: None, flags: 0 },
+    );
+    __set_task_cpu(idle, cpu);
+    rq.idle.set(Some(idle));
+    rq.curr.set(Some(idle));
+    idle.on_rq.set(TASK_ON_RQ_QUEUED);
+    idle.on_cpu.store(1, Ordering::Relaxed);
+    raw_spin_rq_unlock(rq);
+    drop(guard);
+    // The CPU's preempt_count starts at 1 (`INIT_PREEMPT_COUNT`): the idle task is not preempted.
+    idle.sched_class.set(Some(&idle_sched_class));
+    idle.set_comm(&CommBuf::format(format_args!("swapper/{cpu}")));
+}
+
+/// The CPUs of the boot are there: tasks may spread over them.
+pub fn sched_init_smp() {
+    let init = current();
+    BUG_ON!(set_cpus_allowed_ptr(init, &cpu_online_mask()) < 0);
+    init.flags.and_not(PF_NO_SETAFFINITY);
+    crate::kernel::sched::fair::sched_init_granularity();
+    sched_smp_initialized.store(true, Ordering::Release);
+}
+
+/// A CPU starts: its own work, with interrupts off.
+pub fn sched_cpu_starting(_cpu: u32) -> i32 {
+    0
+}
+
+/// A CPU is complete: tasks may be moved to it.
+pub fn sched_cpu_activate(cpu: u32) -> i32 {
+    let rq = cpu_rq(cpu);
+    balance_push_set(rq, false);
+    set_cpu_active(cpu, true);
+    let mut rf = RqFlags::new();
+    rq_lock_irqsave(rq, &mut rf);
+    set_rq_online(rq);
+    rq_unlock_irqrestore(rq, &rf);
+    0
+}
+
+fn set_rq_online(rq: RqRef) {
+    if rq.online.get() != 0 {
+        return;
+    }
+    update_rq_clock(rq);
+    rq.online.set(1);
+    for class in SCHED_CLASSES {
+        if let Some(rq_online) = class.rq_online {
+            rq_online(rq);
+        }
+    }
+}
+

@@ -1,0 +1,100 @@
+//! From one task to the next: the switch itself and the hand-over of the runqueue's lock.
+//!
+//! Linux: `kernel/sched/core.c` (v6.8): `context_switch`, `finish_task_switch`, `schedule_tail`,
+//! balance callbacks. Kept: the order of `on_cpu`, lock and interrupts; the last reference of a dead
+//! task. Left out: memory maps (all tasks are kernel threads on one address space), notifiers, lazy
+//! TLB. Differs: nothing else.
+//! Locks: the runqueue's lock is taken by the task that leaves and released by the one that comes.
+
+#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
+
+use crate::arch::x86::include::asm::switch_to::switch_to;
+use crate::include::linux::preempt::{
+    FORK_PREEMPT_COUNT, PREEMPT_OFFSET, preempt_count, preempt_count_set, preempt_enable,
+};
+use crate::include::linux::sched::task::put_task_struct;
+use crate::include::linux::sched::{TASK_DEAD, TaskRef};
+use crate::include::linux::spinlock::raw_spin_unlock_irq;
+use crate::kernel::fork::put_task_stack;
+use crate::kernel::sched::sched::{BalanceCallback, RqRef, this_rq};
+use crate::WARN;
+use core::sync::atomic::Ordering;
+
+/// Switches to `next`. Returns when `prev` runs again, maybe on another CPU, with the lock of that
+/// CPU's runqueue released and interrupts on.
+#[inline(never)]
+pub(super) fn context_switch(rq: RqRef, prev: TaskRef, next: TaskRef) {
+    prepare_task_switch(rq, prev, next);
+    let last = switch_to(prev, next);
+    finish_task_switch(last);
+}
+
+fn prepare_task_switch(_rq: RqRef, _prev: TaskRef, next: TaskRef) {
+    // From here until finish_task, next may not be woken onto another CPU.
+    next.on_cpu.store(1, Ordering::Relaxed);
+}
+
+/// After this store the task may be woken, moved or freed by others.
+fn finish_task(prev: TaskRef) {
+    prev.on_cpu.store(0, Ordering::Release);
+}
+
+/// Ends a switch on the stack of the task that came. `prev` is the task that left this CPU.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn finish_task_switch(prev: TaskRef) -> RqRef {
+    let rq = this_rq();
+    // One for schedule(), one for the lock.
+    if WARN!(
+        preempt_count() != 2 * PREEMPT_OFFSET,
+        "corrupted preempt_count: {:?}/{:#x}\n",
+        rq.current(),
+        preempt_count()
+    ) {
+        preempt_count_set(FORK_PREEMPT_COUNT);
+    }
+    // Before on_cpu is cleared: afterwards the task may be woken and its state change.
+    let prev_state = prev.__state.get();
+    finish_task(prev);
+    finish_lock_switch(rq);
+    if prev_state == TASK_DEAD {
+        if let Some(task_dead) = prev.class().task_dead {
+            task_dead(prev);
+        }
+        put_task_stack(prev);
+        put_task_struct(prev);
+    }
+    rq
+}
+
+fn finish_lock_switch(rq: RqRef) {
+    __balance_callbacks(rq);
+    raw_spin_unlock_irq(&rq.__lock);
+}
+
+/// The first thing a new task does.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn schedule_tail(prev: TaskRef) {
+    finish_task_switch(prev);
+    // The task was born with a count of two; this is the second of them.
+    preempt_enable();
+}
+
+/// Runs what the switch left to do, with the runqueue's lock held.
+pub(super) fn __balance_callbacks(rq: RqRef) {
+    if let Some(callback) = rq.balance_callback.get() {
+        (callback.func)(rq);
+    }
+}
+
+/// Set on a CPU that is not active. While such a CPU goes down this pushes tasks off it; CPUs of this
+/// kernel do not go down, so on the way up there is nothing to push.
+pub(super) static balance_push_callback: BalanceCallback = BalanceCallback { func: balance_push };
+
+fn balance_push(_rq: RqRef) {}
+
+/// Installs or removes it.
+pub(super) fn balance_push_set(rq: RqRef, on: bool) {
+    rq.balance_callback.set(on.then_some(&balance_push_callback));
+}

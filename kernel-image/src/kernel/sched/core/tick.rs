@@ -1,0 +1,109 @@
+//! The timer tick of the scheduler, and the request to reschedule a CPU.
+//!
+//! Linux: `kernel/sched/core.c` (v6.8): `scheduler_tick`, `resched_curr`, `idle_cpu`.
+//! Kept: the order of the tick; polling idle CPUs get no interrupt. Left out: load averages, thermal
+//! pressure, perf, `trigger_load_balance` (no balancing in this cut), idle CPU selection for timers.
+//! Differs: nothing else. Locks: the runqueue's lock.
+
+#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
+
+use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
+use crate::arch::x86::include::asm::thread_info::{_TIF_POLLING_NRFLAG, TIF_NEED_RESCHED};
+use crate::include::linux::preempt::set_preempt_need_resched;
+use crate::include::linux::sched::{
+    PF_WQ_WORKER, TaskRef, same_task, set_tsk_need_resched, test_tsk_need_resched,
+};
+use crate::include::linux::smp::smp_send_reschedule;
+use crate::kernel::sched::sched::{
+    RqFlags, RqRef, cpu_of, cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock, rq_lock_irqsave,
+    rq_unlock_irqrestore, update_rq_clock,
+};
+use crate::kernel::workqueue::wq_worker_tick;
+use core::sync::atomic::Ordering;
+
+/// The timer interrupt reaches the scheduler.
+///
+/// # Context
+/// Hard interrupt, interrupts off, once every tick on every CPU that is not tickless.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn scheduler_tick() {
+    let cpu = raw_smp_processor_id();
+    let rq = cpu_rq(cpu);
+    raw_spin_rq_lock(rq);
+    let curr = rq.current();
+    update_rq_clock(rq);
+    (curr.class().task_tick)(rq, curr, 0);
+    raw_spin_rq_unlock(rq);
+
+    if curr.flags.get() & PF_WQ_WORKER != 0 {
+        wq_worker_tick(curr);
+    }
+    rq.idle_balance.set(u8::from(idle_cpu(cpu)));
+}
+
+/// Asks a CPU's running task to call the scheduler. The runqueue's lock is held.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn resched_curr(rq: RqRef) {
+    let curr = rq.current();
+    if test_tsk_need_resched(curr) {
+        return;
+    }
+    let cpu = cpu_of(rq);
+    if cpu == raw_smp_processor_id() {
+        set_tsk_need_resched(curr);
+        set_preempt_need_resched();
+        return;
+    }
+    if set_nr_and_not_polling(curr) {
+        smp_send_reschedule(cpu);
+    }
+}
+
+/// As `resched_curr`, for a caller without the lock.
+pub fn resched_cpu(cpu: u32) {
+    let rq = cpu_rq(cpu);
+    let mut rf = RqFlags::new();
+    rq_lock_irqsave(rq, &mut rf);
+    if crate::include::linux::cpumask::cpu_online(cpu) || cpu == raw_smp_processor_id() {
+        resched_curr(rq);
+    }
+    rq_unlock_irqrestore(rq, &rf);
+}
+
+/// Sets the flag; true if the task does not poll it, so that an interrupt is needed.
+fn set_nr_and_not_polling(p: TaskRef) -> bool {
+    let old = p.thread_info.flags.fetch_or(1 << TIF_NEED_RESCHED, Ordering::SeqCst);
+    old & _TIF_POLLING_NRFLAG == 0
+}
+
+/// Sets the flag if the task polls; true if that was enough.
+pub(super) fn set_nr_if_polling(p: TaskRef) -> bool {
+    let mut flags = p.thread_info.flags.load(Ordering::Relaxed);
+    loop {
+        if flags & _TIF_POLLING_NRFLAG == 0 {
+            return false;
+        }
+        if flags & 1 << TIF_NEED_RESCHED != 0 {
+            return true;
+        }
+        match p.thread_info.flags.compare_exchange(
+            flags,
+            flags | 1 << TIF_NEED_RESCHED,
+            Ordering::SeqCst,
+            Ordering::Relaxed,
+        ) {
+            Ok(_) => return true,
+            Err(now) => flags = now,
+        }
+    }
+}
+
+/// Whether a CPU has nothing to do, wake-ups on their way included.
+pub fn idle_cpu(cpu: u32) -> bool {
+    let rq = cpu_rq(cpu);
+    rq.curr.get().is_some_and(|curr| same_task(curr, rq.idle_task()))
+        && rq.nr_running.get() == 0
+        && rq.ttwu_pending.get() == 0
+}

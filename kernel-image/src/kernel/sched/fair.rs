@@ -1,0 +1,345 @@
+//! The fair class: EEVDF, earliest eligible virtual deadline first.
+//!
+//! Linux: `kernel/sched/fair.c` (v6.8), here a folder of the same name: `eevdf` (virtual time, the
+//! tree, the pick), `entity` (into and out of a queue, accounting, weights), `select` (CPUs); this
+//! file has the tasks' side and the class.
+//! Kept: the class as it is with FAIR_GROUP_SCHED and the root group only, so every walk up or down
+//! the levels has one step. Left out: load tracking, load balancing (`newidle_balance` finds
+//! nothing), bandwidth, group entities, NUMA, buddies but for their clearing, misfit and energy.
+//! Differs: nothing else. Locks: the runqueue's lock is held in every hook.
+
+#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
+
+pub mod eevdf;
+pub mod entity;
+pub mod select;
+
+use crate::fence::shared::Shared;
+use crate::include::linux::cpumask::num_online_cpus;
+use crate::include::linux::list::list_move;
+use crate::include::linux::sched::{
+    SCHED_IDLE, SCHED_NORMAL, SchedEntity, SeOfTask, TaskRef, same_task, test_tsk_need_resched,
+};
+use crate::kernel::sched::core::affinity::set_cpus_allowed_common;
+use crate::kernel::sched::core::params::{sched_prio_to_weight, sched_prio_to_wmult};
+use crate::kernel::sched::core::resched_curr;
+use crate::kernel::sched::core::wakeup_preempt;
+use crate::kernel::sched::sched::{
+    CfsRq, ENQUEUE_INITIAL, RqRef, SchedClass, TaskGroup, add_nr_running, raw_spin_rq_lock,
+    raw_spin_rq_unlock, rq_clock, rq_clock_skip_update, same_class, scale_load, sub_nr_running,
+    task_current, task_on_rq_queued, this_rq, update_rq_clock,
+};
+use eevdf::{calc_delta_fair, clear_buddies, pick_eevdf, place_entity};
+use entity::{
+    dequeue_entity, enqueue_entity, put_prev_entity, reweight_entity, set_next_entity, update_curr,
+};
+
+/// The class.
+#[unsafe(no_mangle)]
+pub static fair_sched_class: SchedClass = SchedClass {
+    rank: 3,
+    enqueue_task: enqueue_task_fair,
+    dequeue_task: dequeue_task_fair,
+    yield_task: yield_task_fair,
+    wakeup_preempt: check_preempt_wakeup_fair,
+    pick_next_task: __pick_next_task_fair,
+    put_prev_task: put_prev_task_fair,
+    set_next_task: set_next_task_fair,
+    balance: balance_fair,
+    select_task_rq: select::select_task_rq_fair,
+    migrate_task_rq: Some(migrate_task_rq_fair),
+    task_woken: None,
+    set_cpus_allowed: set_cpus_allowed_common,
+    rq_online: Some(rq_online_fair),
+    task_tick: task_tick_fair,
+    task_fork: Some(task_fork_fair),
+    task_dead: None,
+    switched_to: switched_to_fair,
+    prio_changed: prio_changed_fair,
+    update_curr: update_curr_fair,
+};
+
+/// What the fair pick found.
+pub enum Pick {
+    /// A task, already made the running one.
+    Task(TaskRef),
+    /// The lock was dropped and a higher class has work now: walk again (`RETRY_TASK`).
+    Retry,
+    /// No fair task.
+    Nothing,
+}
+
+/// Length of a request with one CPU, ns.
+const NORMALIZED_SYSCTL_SCHED_BASE_SLICE: u64 = 750_000;
+/// Length of a request, scaled by the number of CPUs, ns.
+static sysctl_sched_base_slice: Shared<u64> = Shared::new(NORMALIZED_SYSCTL_SCHED_BASE_SLICE);
+
+/// Length of a request, ns.
+pub fn base_slice_ns() -> u64 {
+    sysctl_sched_base_slice.get()
+}
+
+/// More CPUs, longer slices: 1 + log2 of at most 8 CPUs.
+fn update_sysctl() {
+    let cpus = num_online_cpus().clamp(1, 8);
+    let factor = 1 + u64::from(cpus.ilog2());
+    sysctl_sched_base_slice.set(NORMALIZED_SYSCTL_SCHED_BASE_SLICE * factor);
+}
+
+/// The CPUs of the boot are there.
+pub fn sched_init_granularity() {
+    update_sysctl();
+}
+
+/// Nothing to prepare before load balancing exists.
+pub fn init_sched_fair_class() {}
+
+/// An empty queue.
+pub fn init_cfs_rq(cfs_rq: &'static CfsRq) {
+    // Just below the wrap, so that wrapping is exercised from the start.
+    cfs_rq.min_vruntime.set((-(1i64 << 20)) as u64);
+}
+
+/// Makes a queue the group's queue of a CPU. The root group has no entity.
+pub fn init_tg_cfs_entry(
+    tg: &'static TaskGroup,
+    cfs_rq: &'static CfsRq,
+    se: Option<&'static SchedEntity>,
+    rq: RqRef,
+    cpu: u32,
+) {
+    cfs_rq.rq.set(Some(rq));
+    cfs_rq.tg.set(Some(tg));
+    tg.cfs_rq.per_cpu(cpu).set(Some(cfs_rq));
+    tg.se.per_cpu(cpu).set(se);
+}
+
+/// The task's load signal leaves one queue for another: it is aged to the old queue's time and takes
+/// the new queue's. A task without a signal (every one, until load tracking comes) has nothing to age.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn set_task_rq_fair(
+    se: &'static SchedEntity,
+    prev: Option<&'static CfsRq>,
+    next: Option<&'static CfsRq>,
+) {
+    if se.avg.last_update_time.get() == 0 || prev.is_none() {
+        return;
+    }
+    if let Some(next) = next {
+        se.avg.last_update_time.set(next.last_update_time.get());
+    }
+}
+
+/// The queue a task's entity is on.
+pub fn cfs_rq_of(se: &'static SchedEntity) -> &'static CfsRq {
+    se.cfs_rq.get().expect("an entity without a queue")
+}
+
+/// The task around an entity.
+pub fn task_of(se: &'static SchedEntity) -> TaskRef {
+    SeOfTask::entry(se)
+}
+
+/// The runqueue of a queue.
+pub fn rq_of(cfs_rq: &'static CfsRq) -> RqRef {
+    cfs_rq.rq.get().expect("a queue without a runqueue")
+}
+
+/// Whether two entities are the same.
+pub fn same_se(a: &'static SchedEntity, b: &'static SchedEntity) -> bool {
+    core::ptr::eq(a, b)
+}
+
+#[inline(never)]
+fn enqueue_task_fair(rq: RqRef, p: TaskRef, flags: i32) {
+    let cfs_rq = cfs_rq_of(&p.se);
+    if p.se.on_rq.get() == 0 {
+        enqueue_entity(cfs_rq, &p.se, flags);
+        cfs_rq.h_nr_running.inc();
+    }
+    add_nr_running(rq, 1);
+}
+
+#[inline(never)]
+fn dequeue_task_fair(rq: RqRef, p: TaskRef, flags: i32) {
+    let cfs_rq = cfs_rq_of(&p.se);
+    dequeue_entity(cfs_rq, &p.se, flags);
+    cfs_rq.h_nr_running.dec();
+    sub_nr_running(rq, 1);
+}
+
+/// The current task gives up the rest of its request, and its next deadline is a request later.
+fn yield_task_fair(rq: RqRef) {
+    let se = &rq.current().se;
+    if rq.nr_running.get() == 1 {
+        return;
+    }
+    let cfs_rq = cfs_rq_of(se);
+    clear_buddies(cfs_rq, se);
+    update_rq_clock(rq);
+    update_curr(cfs_rq);
+    rq_clock_skip_update(rq);
+    se.deadline.add(calc_delta_fair(se.slice.get(), se));
+}
+
+/// Preempts if the pick would choose the new task.
+#[unsafe(no_mangle)]
+#[inline(never)]
+fn check_preempt_wakeup_fair(rq: RqRef, p: TaskRef, _wake_flags: i32) {
+    let curr = rq.current();
+    if same_task(curr, p) || test_tsk_need_resched(curr) {
+        return;
+    }
+    if curr.policy.get() == SCHED_IDLE && p.policy.get() != SCHED_IDLE {
+        resched_curr(rq);
+        return;
+    }
+    if p.policy.get() != SCHED_NORMAL {
+        return;
+    }
+    let cfs_rq = cfs_rq_of(&curr.se);
+    update_curr(cfs_rq);
+    if pick_eevdf(cfs_rq).is_some_and(|se| same_se(se, &p.se)) {
+        resched_curr(rq);
+    }
+}
+
+/// Picks with `prev` still the running task where that is possible: a task that goes on running is
+/// neither put back nor taken out.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn pick_next_task_fair(rq: RqRef, prev: Option<TaskRef>) -> Pick {
+    let cfs_rq = &rq.cfs;
+    loop {
+        if cfs_rq.nr_running.get() == 0 {
+            let Some(_) = prev else { return Pick::Nothing };
+            match newidle_balance(rq) {
+                0 => return Pick::Nothing,
+                pulled if pulled < 0 => return Pick::Retry,
+                _ => continue,
+            }
+        }
+        let next = match prev {
+            Some(prev) if same_class(prev.class(), &fair_sched_class) => {
+                if cfs_rq.curr.get().is_some_and(|curr| curr.on_rq.get() != 0) {
+                    update_curr(cfs_rq);
+                }
+                let se = pick_next_entity(cfs_rq);
+                if !same_se(se, &prev.se) {
+                    put_prev_entity(cfs_rq, &prev.se);
+                    set_next_entity(cfs_rq, se);
+                }
+                se
+            }
+            prev => {
+                if let Some(prev) = prev {
+                    (prev.class().put_prev_task)(rq, prev);
+                }
+                let se = pick_next_entity(cfs_rq);
+                set_next_entity(cfs_rq, se);
+                se
+            }
+        };
+        list_move(&next.group_node, &rq.cfs_tasks);
+        return Pick::Task(task_of(next));
+    }
+}
+
+fn pick_next_entity(cfs_rq: &'static CfsRq) -> &'static SchedEntity {
+    pick_eevdf(cfs_rq).expect("a fair queue with tasks and nothing to pick")
+}
+
+fn __pick_next_task_fair(rq: RqRef) -> Option<TaskRef> {
+    match pick_next_task_fair(rq, None) {
+        Pick::Task(p) => Some(p),
+        Pick::Retry | Pick::Nothing => None,
+    }
+}
+
+fn put_prev_task_fair(_rq: RqRef, prev: TaskRef) {
+    put_prev_entity(cfs_rq_of(&prev.se), &prev.se);
+}
+
+fn set_next_task_fair(rq: RqRef, p: TaskRef, _first: bool) {
+    let se = &p.se;
+    if se.on_rq.get() != 0 {
+        list_move(&se.group_node, &rq.cfs_tasks);
+    }
+    set_next_entity(cfs_rq_of(se), se);
+}
+
+fn balance_fair(rq: RqRef, _prev: TaskRef) -> bool {
+    rq.nr_running.get() != 0 || newidle_balance(rq) != 0
+}
+
+/// Looks for work elsewhere before the CPU idles. Without balancing it finds none and notes the time.
+fn newidle_balance(this_rq: RqRef) -> i32 {
+    if this_rq.ttwu_pending.get() != 0 {
+        return 0;
+    }
+    this_rq.idle_stamp.set(rq_clock(this_rq));
+    0
+}
+
+fn migrate_task_rq_fair(p: TaskRef, _new_cpu: i32) {
+    // Its load signal does not go with it.
+    p.se.avg.last_update_time.set(0);
+}
+
+fn rq_online_fair(_rq: RqRef) {
+    update_sysctl();
+}
+
+fn task_tick_fair(_rq: RqRef, curr: TaskRef, _queued: i32) {
+    // The deadline check in there is what ends a slice.
+    update_curr(cfs_rq_of(&curr.se));
+}
+
+fn task_fork_fair(p: TaskRef) {
+    let rq = this_rq();
+    raw_spin_rq_lock(rq);
+    update_rq_clock(rq);
+    let cfs_rq = cfs_rq_of(&p.se);
+    if cfs_rq.curr.get().is_some() {
+        update_curr(cfs_rq);
+    }
+    place_entity(cfs_rq, &p.se, ENQUEUE_INITIAL);
+    raw_spin_rq_unlock(rq);
+}
+
+fn switched_to_fair(rq: RqRef, p: TaskRef) {
+    if task_on_rq_queued(p) {
+        if task_current(rq, p) {
+            resched_curr(rq);
+        } else {
+            wakeup_preempt(rq, p, 0);
+        }
+    }
+}
+
+fn prio_changed_fair(rq: RqRef, p: TaskRef, oldprio: i32) {
+    if !task_on_rq_queued(p) || rq.cfs.nr_running.get() == 1 {
+        return;
+    }
+    if task_current(rq, p) {
+        // A larger number is a lower priority.
+        if p.prio.get() > oldprio {
+            resched_curr(rq);
+        }
+    } else {
+        wakeup_preempt(rq, p, 0);
+    }
+}
+
+fn update_curr_fair(rq: RqRef) {
+    update_curr(cfs_rq_of(&rq.current().se));
+}
+
+/// Gives a task the weight of a nice value; it may be queued or running.
+pub fn reweight_task(p: TaskRef, prio: usize) {
+    let weight = scale_load(u64::from(sched_prio_to_weight[prio]));
+    reweight_entity(cfs_rq_of(&p.se), &p.se, weight);
+    p.se.load.inv_weight.set(sched_prio_to_wmult[prio]);
+}
+

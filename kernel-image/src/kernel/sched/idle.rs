@@ -1,0 +1,149 @@
+//! The idle class and the idle loop.
+//!
+//! Linux: `kernel/sched/idle.c` (v6.8). Kept: the class, the loop with its polling flag, the re-check
+//! before the halt, the call list taken on the way out. Left out: cpuidle drivers, hot-unplug's dead
+//! loop, forced idle, tickless idle unless `kernel/time` brings it. Differs: nothing else.
+//! Locks: the runqueue's lock is held in every hook of the class.
+
+#![allow(unsafe_code, reason = "unsafe attributes only: symbol names")]
+
+use crate::arch::x86::include::asm::current::current;
+use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
+use crate::arch::x86::include::asm::thread_info::TIF_POLLING_NRFLAG;
+use crate::include::linux::cpuhotplug::CpuhpState;
+use crate::include::linux::irqflags::{
+    local_irq_disable, local_irq_enable, native_safe_halt,
+};
+use crate::include::linux::preempt::set_preempt_need_resched;
+use crate::include::linux::sched::{
+    PF_IDLE, TaskRef, clear_tsk_thread_flag, need_resched, set_tsk_thread_flag, smp_mb, task_cpu,
+};
+use crate::include::linux::smp::flush_smp_call_function_queue;
+use crate::kernel::cpu::cpuhp_online_idle;
+use crate::kernel::sched::core::affinity::set_cpus_allowed_common;
+use crate::kernel::sched::core::{resched_curr, schedule_idle};
+use crate::kernel::sched::sched::{RqRef, SchedClass};
+use crate::{BUG, pr_err};
+
+/// The class.
+#[unsafe(no_mangle)]
+pub static idle_sched_class: SchedClass = SchedClass {
+    rank: 4,
+    enqueue_task: enqueue_task_idle,
+    dequeue_task: dequeue_task_idle,
+    yield_task: yield_task_idle,
+    wakeup_preempt: wakeup_preempt_idle,
+    pick_next_task: pick_next_task_idle,
+    put_prev_task: put_prev_task_idle,
+    set_next_task: set_next_task_idle,
+    balance: balance_idle,
+    select_task_rq: select_task_rq_idle,
+    migrate_task_rq: None,
+    task_woken: None,
+    set_cpus_allowed: set_cpus_allowed_common,
+    rq_online: None,
+    task_tick: task_tick_idle,
+    task_fork: None,
+    task_dead: None,
+    switched_to: switched_to_idle,
+    prio_changed: prio_changed_idle,
+    update_curr: update_curr_idle,
+};
+
+/// The first task of a CPU becomes its idle loop, for ever.
+pub fn cpu_startup_entry(state: CpuhpState) -> ! {
+    current().flags.or(PF_IDLE);
+    cpuhp_online_idle(state);
+    loop {
+        do_idle();
+    }
+}
+
+/// Waits until there is something to do, and then lets it run.
+///
+/// While the polling flag is set, whoever wants this CPU only sets the need-resched flag; before the
+/// halt the flag goes, and after it need-resched is looked at once more.
+#[inline(never)]
+fn do_idle() {
+    let idle = current();
+    set_tsk_thread_flag(idle, TIF_POLLING_NRFLAG);
+    while !need_resched() {
+        local_irq_disable();
+        cpuidle_idle_call(idle);
+    }
+    // The flag was set from outside without touching our preempt_count.
+    set_preempt_need_resched();
+    clear_tsk_thread_flag(idle, TIF_POLLING_NRFLAG);
+    // Wake-ups that were queued on the strength of the polling flag alone.
+    smp_mb();
+    flush_smp_call_function_queue();
+    schedule_idle();
+}
+
+fn cpuidle_idle_call(idle: TaskRef) {
+    if need_resched() {
+        local_irq_enable();
+        return;
+    }
+    default_idle_call(idle);
+}
+
+fn default_idle_call(idle: TaskRef) {
+    clear_tsk_thread_flag(idle, TIF_POLLING_NRFLAG);
+    smp_mb();
+    if need_resched() {
+        local_irq_enable();
+    } else {
+        // `sti; hlt`: an interrupt that is already there ends the halt at once.
+        native_safe_halt();
+    }
+    set_tsk_thread_flag(idle, TIF_POLLING_NRFLAG);
+}
+
+fn select_task_rq_idle(p: TaskRef, _cpu: i32, _flags: i32) -> i32 {
+    task_cpu(p) as i32
+}
+
+fn balance_idle(_rq: RqRef, _prev: TaskRef) -> bool {
+    BUG!();
+}
+
+fn wakeup_preempt_idle(rq: RqRef, _p: TaskRef, _flags: i32) {
+    resched_curr(rq);
+}
+
+fn put_prev_task_idle(_rq: RqRef, _prev: TaskRef) {}
+
+fn set_next_task_idle(_rq: RqRef, _next: TaskRef, _first: bool) {}
+
+fn pick_next_task_idle(rq: RqRef) -> Option<TaskRef> {
+    let next = rq.idle_task();
+    set_next_task_idle(rq, next, true);
+    Some(next)
+}
+
+fn enqueue_task_idle(_rq: RqRef, _p: TaskRef, _flags: i32) {
+    BUG!();
+}
+
+/// The idle task tried to sleep.
+fn dequeue_task_idle(_rq: RqRef, _p: TaskRef, _flags: i32) {
+    pr_err!("bad: scheduling from the idle thread! (CPU {})", raw_smp_processor_id());
+    crate::kernel::panic::dump_stack();
+}
+
+fn yield_task_idle(_rq: RqRef) {
+    BUG!();
+}
+
+fn task_tick_idle(_rq: RqRef, _curr: TaskRef, _queued: i32) {}
+
+fn switched_to_idle(_rq: RqRef, _p: TaskRef) {
+    BUG!();
+}
+
+fn prio_changed_idle(_rq: RqRef, _p: TaskRef, _oldprio: i32) {
+    BUG!();
+}
+
+fn update_curr_idle(_rq: RqRef) {}

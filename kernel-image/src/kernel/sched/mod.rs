@@ -1,0 +1,19 @@
+//! The scheduler, room by room.
+//!
+//! - `sched`: what the others share: runqueues, classes, locking, a queue's clock.
+//! - `core`: the machinery: `__schedule`, wake-up, switch, affinity, fork, start-up.
+//! - `stop_task`, `deadline`, `rt`, `fair`, `idle`: the classes, from the highest to the lowest.
+//! - `wait`, `swait`, `completion`: how tasks wait for each other.
+//! - `clock`: the scheduler's view of time.
+
+pub mod clock;
+pub mod completion;
+pub mod core;
+pub mod deadline;
+pub mod fair;
+pub mod idle;
+pub mod rt;
+pub mod sched;
+pub mod stop_task;
+pub mod swait;
+pub mod wait;

@@ -1,0 +1,219 @@
+//! Threads that exist once on every CPU, and the idle tasks of CPUs that are not up yet.
+//!
+//! Linux: `kernel/smpboot.c` (v6.8). Kept: the thread's loop with its states, creation (bound, parked),
+//! registration at the head of the list, unparking in list order. Left out: unregistering. Differs:
+//! nothing else.
+//! Locks: `smpboot_threads_lock`.
+
+extern crate alloc;
+
+use crate::arch::x86::include::asm::current::current;
+use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
+use crate::fence::percpu::PerCpu;
+use crate::fence::shared::Shared;
+use crate::fence::void::VoidPtr;
+use crate::include::linux::cpumask::{NR_CPUS, cpu_online_mask, cpu_possible_mask};
+use crate::include::linux::errno::ENOMEM;
+use crate::include::linux::list::list_add;
+use crate::include::linux::mutex::Mutex;
+use crate::include::linux::preempt::{
+    preempt_disable, preempt_enable, preempt_enable_no_resched,
+};
+use crate::include::linux::sched::task::get_task_struct;
+use crate::include::linux::sched::{
+    __set_current_state, TASK_INTERRUPTIBLE, TASK_PARKED, TASK_RUNNING, TaskRef,
+    set_current_state,
+};
+use crate::include::linux::list::ListHead;
+use crate::include::linux::smpboot::{HotplugThreadLink, SmpHotplugThread};
+use crate::kernel::fork::fork_idle;
+use crate::kernel::kthread::{
+    kthread_create_on_cpu, kthread_park, kthread_parkme, kthread_set_per_cpu, kthread_should_park,
+    kthread_should_stop, kthread_unpark,
+};
+use crate::kernel::sched::core::{schedule, wait_task_inactive};
+use crate::{BUG_ON, WARN_ON};
+use alloc::boxed::Box;
+
+static idle_threads: PerCpu<Shared<Option<TaskRef>>> =
+    PerCpu::new([const { Shared::new(None) }; NR_CPUS]);
+static hotplug_threads: ListHead = ListHead::new();
+static smpboot_threads_lock: Mutex = Mutex::new();
+
+/// The idle task of a CPU.
+pub fn idle_thread_get(cpu: u32) -> Option<TaskRef> {
+    idle_threads.per_cpu(cpu).get()
+}
+
+/// The boot task is the boot CPU's idle task.
+pub fn idle_thread_set_boot_cpu() {
+    idle_threads.per_cpu(raw_smp_processor_id()).set(Some(current()));
+}
+
+/// Makes the idle tasks of all other possible CPUs.
+pub fn idle_threads_init() {
+    let boot_cpu = raw_smp_processor_id();
+    for cpu in cpu_possible_mask().iter().filter(|&cpu| cpu != boot_cpu) {
+        let cell = idle_threads.per_cpu(cpu);
+        if cell.get().is_none() {
+            cell.set(fork_idle(cpu));
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum HpThreadStatus {
+    None = 0,
+    Active = 1,
+    Parked = 2,
+}
+
+/// What a per-CPU thread knows of itself.
+#[doc(alias = "smpboot_thread_data")]
+struct SmpbootThreadData {
+    cpu: u32,
+    status: Shared<HpThreadStatus>,
+    ht: &'static SmpHotplugThread,
+}
+
+/// The loop of every per-CPU thread: one thing at a time, then all questions again.
+extern "C" fn smpboot_thread_fn(data: VoidPtr) -> i32 {
+    let td = data.get::<SmpbootThreadData>();
+    let ht = td.ht;
+    loop {
+        set_current_state(TASK_INTERRUPTIBLE);
+        preempt_disable();
+        if kthread_should_stop() {
+            __set_current_state(TASK_RUNNING);
+            preempt_enable();
+            if let (Some(cleanup), true) = (ht.cleanup, td.status.get() != HpThreadStatus::None) {
+                cleanup(td.cpu, true);
+            }
+            return 0;
+        }
+        if kthread_should_park() {
+            __set_current_state(TASK_RUNNING);
+            preempt_enable();
+            if let (Some(park), HpThreadStatus::Active) = (ht.park, td.status.get()) {
+                BUG_ON!(td.cpu != raw_smp_processor_id());
+                park(td.cpu);
+                td.status.set(HpThreadStatus::Parked);
+            }
+            kthread_parkme();
+            // Parked on another CPU or not: from here on it runs where it belongs.
+            continue;
+        }
+        BUG_ON!(td.cpu != raw_smp_processor_id());
+        match td.status.get() {
+            HpThreadStatus::None => {
+                __set_current_state(TASK_RUNNING);
+                preempt_enable();
+                if let Some(setup) = ht.setup {
+                    setup(td.cpu);
+                }
+                td.status.set(HpThreadStatus::Active);
+                continue;
+            }
+            HpThreadStatus::Parked => {
+                __set_current_state(TASK_RUNNING);
+                preempt_enable();
+                if let Some(unpark) = ht.unpark {
+                    unpark(td.cpu);
+                }
+                td.status.set(HpThreadStatus::Active);
+                continue;
+            }
+            HpThreadStatus::Active => {}
+        }
+        if (ht.thread_should_run)(td.cpu) {
+            __set_current_state(TASK_RUNNING);
+            preempt_enable();
+            (ht.thread_fn)(td.cpu);
+        } else {
+            preempt_enable_no_resched();
+            schedule();
+        }
+    }
+}
+
+fn __smpboot_create_thread(ht: &'static SmpHotplugThread, cpu: u32) -> i32 {
+    let store = (ht.store)(cpu);
+    if store.get().is_some() {
+        return 0;
+    }
+    let td: &'static SmpbootThreadData = Box::leak(Box::new(SmpbootThreadData {
+        cpu,
+        status: Shared::new(HpThreadStatus::None),
+        ht,
+    }));
+    let tsk = match kthread_create_on_cpu(smpboot_thread_fn, VoidPtr::new(td), cpu, ht.thread_comm)
+    {
+        Ok(tsk) => tsk,
+        Err(error) => return error,
+    };
+    kthread_set_per_cpu(tsk, Some(cpu));
+    // It runs as far as its first question, and parks there.
+    kthread_park(tsk);
+    store.set(Some(get_task_struct(tsk)));
+    if let Some(create) = ht.create {
+        // Its class may change under nobody's feet: it is parked, and off every queue.
+        if WARN_ON!(!wait_task_inactive(tsk, TASK_PARKED)) {
+            return -ENOMEM;
+        }
+        create(cpu);
+    }
+    0
+}
+
+/// The kinds of threads, newest first.
+fn kinds() -> impl Iterator<Item = &'static SmpHotplugThread> {
+    HotplugThreadLink::iter(&hotplug_threads)
+}
+
+/// Makes all threads of a CPU that comes up, parked.
+pub fn smpboot_create_threads(cpu: u32) -> i32 {
+    smpboot_threads_lock.lock();
+    let ret = kinds().map(|cur| __smpboot_create_thread(cur, cpu)).find(|&ret| ret != 0);
+    smpboot_threads_lock.unlock();
+    ret.unwrap_or(0)
+}
+
+fn smpboot_unpark_thread(ht: &SmpHotplugThread, cpu: u32) {
+    if let (Some(tsk), false) = ((ht.store)(cpu).get(), ht.selfparking) {
+        kthread_unpark(tsk);
+    }
+}
+
+/// Lets all threads of a CPU run that do not wait for their owner.
+pub fn smpboot_unpark_threads(cpu: u32) -> i32 {
+    smpboot_threads_lock.lock();
+    for cur in kinds() {
+        smpboot_unpark_thread(cur, cpu);
+    }
+    smpboot_threads_lock.unlock();
+    0
+}
+
+/// Adds a kind of thread and makes it on every CPU that is online; the others make it when they come
+/// up.
+///
+/// # Context
+/// May sleep.
+pub fn smpboot_register_percpu_thread(plug_thread: &'static SmpHotplugThread) -> i32 {
+    smpboot_threads_lock.lock();
+    let mut ret = 0;
+    for cpu in cpu_online_mask().iter() {
+        ret = __smpboot_create_thread(plug_thread, cpu);
+        if ret != 0 {
+            break;
+        }
+        smpboot_unpark_thread(plug_thread, cpu);
+    }
+    if ret == 0 {
+        list_add(&plug_thread.list, &hotplug_threads);
+    }
+    smpboot_threads_lock.unlock();
+    ret
+}
+
