@@ -225,10 +225,11 @@ pub struct MultiStopData {
 
 impl crate::fence::stack_pinned::StackObject for MultiStopData {
     fn quiescent(&self) -> bool {
-        // Never begun (the request was refused), or everybody was told to leave; who has not left yet
-        // is counted by the request's `done`, which is waited for before.
+        // Never begun (the request was refused), or everybody was told to leave (the last to see it
+        // counts the state on once more); who has not left yet is counted by the request's `done`,
+        // which is waited for before.
         let state = self.state.load(Ordering::Acquire);
-        state == MultiStopState::Exit as u32 || state == MultiStopState::Prepare as u32
+        state >= MultiStopState::Exit as u32 || state == MultiStopState::Prepare as u32
     }
 }
 
