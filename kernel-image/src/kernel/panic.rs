@@ -2,7 +2,7 @@
 //!
 //! Linux: kernel/panic.c, lib/bug.c, v6.8. **Kept** the messages, one CPU panics and stops the others.
 //! **Left out** notifiers, crash dumps, reboot after a time.
-use crate::arch::x86::kernel::dumpstack::dump_stack_print_info;
+use crate::arch::x86::kernel::dumpstack::show_current_regs;
 pub use crate::arch::x86::kernel::dumpstack::dump_stack;
 use crate::arch::x86::kernel::{reboot::stop_this_cpu, smp::native_stop_other_cpus};
 use crate::include::linux::irqflags::local_irq_disable;
@@ -26,7 +26,7 @@ fn claim() {
     if won.is_err_and(|owner| owner != cpu) {
         stop_this_cpu();
     }
-    bust_spinlocks();
+    bust_spinlocks(cpu);
 }
 
 /// An exception is about to be reported.
@@ -45,7 +45,7 @@ pub fn panic(message: Arguments<'_>) -> ! {
     let first = panic_depth.fetch_add(1, Ordering::SeqCst) == 0;
     pr_emerg!("Kernel panic - not syncing: {message}");
     if first {
-        dump_stack();
+        show_current_regs();
     }
     native_stop_other_cpus();
     pr_emerg!("---[ end Kernel panic - not syncing: {message} ]---");
@@ -79,7 +79,6 @@ pub fn warn_slowpath_fmt(file: &str, line: u32, message: Option<Arguments<'_>>) 
         pr_emerg!("{message}");
     }
     pr_emerg!("WARNING: CPU: {} at {file}:{line}", raw_smp_processor_id());
-    dump_stack_print_info();
     dump_stack();
     pr_emerg!("---[ end trace 0000000000000000 ]---");
 }

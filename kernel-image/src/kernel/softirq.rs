@@ -14,19 +14,24 @@ use crate::include::linux::irqflags::{
 use crate::include::linux::jiffies::{jiffies, msecs_to_jiffies, time_before};
 use crate::include::linux::preempt::*;
 use crate::include::linux::sched::{TaskRef, need_resched};
+use crate::include::linux::smpboot::SmpHotplugThread;
 use crate::kernel::sched::core::wake_up_process;
-use crate::{WARN_ON_ONCE, pr_err};
+use crate::kernel::smpboot::smpboot_register_percpu_thread;
+use crate::{BUG_ON, WARN_ON_ONCE, pr_err};
 
 /// Longest time in one run of softirqs, in jiffies.
 const MAX_SOFTIRQ_TIME: u64 = msecs_to_jiffies(2);
 /// Most rounds in one run of softirqs.
 const MAX_SOFTIRQ_RESTART: u32 = 10;
 
-static softirq_vec: [Shared<Option<fn()>>; NR_SOFTIRQS as usize] =
+/// What a softirq runs.
+type SoftirqAction = Shared<Option<fn()>>;
+
+static softirq_vec: [SoftirqAction; NR_SOFTIRQS as usize] =
     [const { Shared::new(None) }; NR_SOFTIRQS as usize];
 
-/// The `ksoftirqd/N` threads, set by whoever creates them.
-pub static ksoftirqd: PerCpu<Shared<Option<TaskRef>>> =
+/// The `ksoftirqd/N` threads.
+static ksoftirqd: PerCpu<Shared<Option<TaskRef>>> =
     PerCpu::new([const { Shared::new(None) }; NR_CPUS]);
 
 /// Pending softirqs of this CPU.
@@ -178,15 +183,33 @@ fn invoke_softirq() {
 }
 
 /// Whether `ksoftirqd` of this CPU has something to do.
-pub fn ksoftirqd_should_run(_cpu: u32) -> bool {
+fn ksoftirqd_should_run(_cpu: u32) -> bool {
     local_softirq_pending() != 0
 }
 
 /// One round of `ksoftirqd`.
-pub fn run_ksoftirqd(_cpu: u32) {
+extern "C" fn run_ksoftirqd(_cpu: u32) {
     local_irq_disable();
     if local_softirq_pending() != 0 {
         __do_softirq();
     }
     local_irq_enable();
+}
+
+fn ksoftirqd_store(cpu: u32) -> &'static Shared<Option<TaskRef>> {
+    ksoftirqd.per_cpu(cpu)
+}
+
+static softirq_threads: SmpHotplugThread = SmpHotplugThread {
+    store: ksoftirqd_store,
+    thread_should_run: ksoftirqd_should_run,
+    thread_fn: run_ksoftirqd,
+    thread_comm: "ksoftirqd",
+    ..SmpHotplugThread::EMPTY
+};
+
+/// Creates the `ksoftirqd` threads. An early initcall.
+pub fn spawn_ksoftirqd() -> i32 {
+    BUG_ON!(smpboot_register_percpu_thread(&softirq_threads) != 0);
+    0
 }

@@ -188,14 +188,12 @@ fn restore_black<A: RbAugment>(node: Option<Node>, up: Option<Node>, root: &RbRo
             continue;
         }
         let mut far = far;
-        if is_black(far) {
-            if let Some(near) = near {
-                set_black(near);
-                set_red(sibling);
-                rotate::<A>(sibling, !is_left, root);
-                far = Some(sibling);
-                sibling = near;
-            }
+        if let (true, Some(near)) = (is_black(far), near) {
+            set_black(near);
+            set_red(sibling);
+            rotate::<A>(sibling, !is_left, root);
+            far = Some(sibling);
+            sibling = near;
         }
         let above_black = is_black(Some(above));
         if above_black { set_black(sibling) } else { set_red(sibling) }

@@ -142,3 +142,9 @@ pub fn mm_core_init() {
         memblock::memblock_phys_mem_size() / 1024,
     );
 }
+
+/// Linux gives the start-up sections back here and makes read-only data read-only; this image has no such
+/// sections, and its rights are final since the first page table.
+pub fn free_initmem() {
+    pr_info!("Write protecting the kernel read-only data: done since head_64.S");
+}

@@ -23,20 +23,25 @@ pub enum ClockEventState {
     CLOCK_EVT_STATE_ONESHOT,
 }
 
+/// Handles an event of the device, or changes what it does.
+pub type DeviceFn = fn(&'static ClockEventDevice);
+/// Sets the next event, in cycles from now.
+pub type NextEventFn = fn(u32, &'static ClockEventDevice);
+
 /// One CPU's event device.
 #[doc(alias = "clock_event_device")]
 #[repr(C)]
 pub struct ClockEventDevice {
     /// Called from the interrupt.
-    pub event_handler: Shared<Option<fn(&'static ClockEventDevice)>>,
+    pub event_handler: Shared<Option<DeviceFn>>,
     /// Sets the hardware to `cycles` from now.
-    pub set_next_event: Shared<Option<fn(u32, &'static ClockEventDevice)>>,
+    pub set_next_event: Shared<Option<NextEventFn>>,
     /// Starts ticking.
-    pub set_state_periodic: Shared<Option<fn(&'static ClockEventDevice)>>,
+    pub set_state_periodic: Shared<Option<DeviceFn>>,
     /// Prepares for single expiries.
-    pub set_state_oneshot: Shared<Option<fn(&'static ClockEventDevice)>>,
+    pub set_state_oneshot: Shared<Option<DeviceFn>>,
     /// Switches off.
-    pub set_state_shutdown: Shared<Option<fn(&'static ClockEventDevice)>>,
+    pub set_state_shutdown: Shared<Option<DeviceFn>>,
     /// The programmed expiry.
     pub next_event: Shared<Ktime>,
     /// Largest distance in nanoseconds.

@@ -3,7 +3,6 @@
 //! Linux: include/linux/hrtimer.h, v6.8. **Kept** the four clocks' place (two are backed), hard and soft
 //! bases, the modes, callback returns. **Left out** deferred clock changes: nothing sets the clock.
 use crate::fence::shared::Shared;
-use crate::include::linux::clockchips::ClockEventDevice;
 use crate::include::linux::ktime::{KTIME_MAX, Ktime};
 use crate::include::linux::rbtree::{RbNode, RbRootCached};
 use crate::include::linux::spinlock::RawSpinlock;
@@ -196,6 +195,3 @@ impl HrtimerCpuBase {
         }
     }
 }
-
-/// Where a clock event device delivers to: kept here so that the headers close.
-pub type EventHandler = fn(&'static ClockEventDevice);

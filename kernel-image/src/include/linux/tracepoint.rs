@@ -72,7 +72,7 @@ macro_rules! tracepoint {
             in("rdi") $a, in("rsi") $b, in("rdx") $c, in("rcx") $d, in("r8") $e, in("r9") $f,)
     };
     (@site $name:literal, $(in($reg:tt) $arg:expr,)*) => {{
-        #[allow(unsafe_code)]
+        #[allow(unsafe_code, clippy::macro_metavars_in_unsafe)]
         // SAFETY: a nop; the section directives only describe it.
         unsafe {
             core::arch::asm!(

@@ -9,12 +9,13 @@ use crate::arch::x86::kernel::early_printk::serial_putc;
 use crate::arch::x86::kernel::tsc::native_sched_clock;
 use crate::include::linux::irqflags::{local_irq_restore, local_irq_save};
 use core::fmt::{Arguments, Write};
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 const NOBODY: u32 = u32::MAX;
 /// The CPU that prints: not a spinlock, because a panic must get through on the CPU that holds it.
 static console_owner: AtomicU32 = AtomicU32::new(NOBODY);
-static oops_in_progress: AtomicBool = AtomicBool::new(false);
+/// The CPU that panics: it does not wait for the console.
+static oops_in_progress: AtomicU32 = AtomicU32::new(NOBODY);
 
 /// Adds the prefix at the start of each line.
 struct Console {
@@ -84,8 +85,8 @@ fn lock(cpu: u32) {
         .compare_exchange_weak(NOBODY, cpu, Ordering::Acquire, Ordering::Relaxed)
         .is_err()
     {
-        if oops_in_progress.load(Ordering::Relaxed) {
-            // The CPU that panics prints over whoever held the console; the others stop soon.
+        if oops_in_progress.load(Ordering::Relaxed) == cpu {
+            // Whoever held the console may have been stopped with it.
             console_owner.store(cpu, Ordering::Relaxed);
             return;
         }
@@ -93,9 +94,9 @@ fn lock(cpu: u32) {
     }
 }
 
-/// From here on the console does not wait for its owner.
-pub fn bust_spinlocks() {
-    oops_in_progress.store(true, Ordering::SeqCst);
+/// From here on `cpu` does not wait for the console's owner.
+pub fn bust_spinlocks(cpu: u32) {
+    oops_in_progress.store(cpu, Ordering::SeqCst);
 }
 
 /// Linux registers the consoles here; the serial port is on since the first line.

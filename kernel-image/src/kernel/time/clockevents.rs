@@ -62,7 +62,7 @@ pub fn clockevents_program_event(
         return -ETIME;
     }
     let delta = (delta.max(0) as u64).clamp(dev.min_delta_ns.get(), dev.max_delta_ns.get());
-    let cycles = (u128::from(delta) * u128::from(dev.mult.get()) >> dev.shift.get()) as u32;
+    let cycles = ((u128::from(delta) * u128::from(dev.mult.get())) >> dev.shift.get()) as u32;
     if let Some(set_next_event) = dev.set_next_event.get() {
         set_next_event(cycles, dev);
     }

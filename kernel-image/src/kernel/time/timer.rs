@@ -9,7 +9,7 @@ use crate::fence::shared::Shared;
 use crate::fence::stack_pinned::StackObject;
 use crate::include::linux::cpumask::NR_CPUS;
 use crate::include::linux::interrupt::{TIMER_SOFTIRQ, open_softirq};
-use crate::include::linux::jiffies::{INITIAL_JIFFIES, jiffies, time_before};
+use crate::include::linux::jiffies::{jiffies, time_before};
 use crate::include::linux::list::*;
 use crate::include::linux::preempt::{preempt_count, preempt_count_set};
 use crate::include::linux::smp::smp_processor_id;
@@ -53,15 +53,16 @@ static timer_bases: PerCpu<TimerBase> = PerCpu::new(
         TimerBase {
             lock: RawSpinlock::new(),
             running_timer: Shared::new(None),
-            clk: Shared::new(INITIAL_JIFFIES),
+            clk: Shared::new(0),
             nr_pending: Shared::new(0),
             vectors: [const { ListHead::new() }; WHEEL_SIZE],
         }
     }; NR_CPUS],
 );
 
-/// Opens the softirq.
+/// The boot CPU's wheel and the softirq.
 pub fn init_timers() {
+    timers_prepare_cpu(smp_processor_id());
     open_softirq(TIMER_SOFTIRQ, run_timer_softirq);
 }
 

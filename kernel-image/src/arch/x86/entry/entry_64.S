@@ -50,14 +50,6 @@ asm_\cfunc:
     pushq %rcx
     subq $8, %rsp
     PUSH_REGS_BELOW_CX
-    leaq \cfunc(%rip), %rsi
-    jmp common_interrupt_return
-    .size asm_\cfunc, . - asm_\cfunc
-.endm
-
-    .globl common_interrupt_return
-    .type common_interrupt_return, @function
-common_interrupt_return:
     cld
     movq %rsp, %rbx                             # pt_regs
     movq %rsp, %rdi
@@ -66,7 +58,15 @@ common_interrupt_return:
     pushq 128(%rbx)                             # a frame whose return address is the interrupted
     pushq %rbp                                  # instruction, for whoever walks the stack
     movq %rsp, %rbp
-    call *%rsi
+    call \cfunc
+    jmp restore_regs_and_return_to_kernel
+    .size asm_\cfunc, . - asm_\cfunc
+.endm
+
+# rbx = pt_regs, FP state below it.
+    .globl restore_regs_and_return_to_kernel
+    .type restore_regs_and_return_to_kernel, @function
+restore_regs_and_return_to_kernel:
     fxrstor64 -520(%rbx)
     movq %rbx, %rsp
     popq %r15
@@ -86,7 +86,7 @@ common_interrupt_return:
     popq %rdi
     addq $8, %rsp
     iretq
-    .size common_interrupt_return, . - common_interrupt_return
+    .size restore_regs_and_return_to_kernel, . - restore_regs_and_return_to_kernel
 
 idtentry_sysvec 0xec sysvec_apic_timer_interrupt
 idtentry_sysvec 0xfd sysvec_reschedule_ipi

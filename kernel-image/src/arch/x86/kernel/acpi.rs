@@ -117,10 +117,8 @@ fn acpi_parse_fadt(fadt: Table) {
     if fadt.len >= 148 && phys_u64(fadt.at + 140) != 0 {
         dsdt = phys_u64(fadt.at + 140);
     }
-    if let Some(dsdt) = table(dsdt, b"DSDT") {
-        if let Some(value) = find_s5(dsdt) {
-            sleep_type_s5.set(value);
-        }
+    if let Some(value) = table(dsdt, b"DSDT").and_then(find_s5) {
+        sleep_type_s5.set(value);
     }
 }
 

@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "walks frame pointers")]
 
 use crate::arch::x86::include::asm::current::{current, pcpu_hot};
+use crate::arch::x86::include::asm::desc::{__KERNEL_CS, __KERNEL_DS};
 use crate::arch::x86::include::asm::page_types::{THREAD_SIZE, VMALLOC_END, VMALLOC_START};
 use crate::arch::x86::include::asm::ptrace::PtRegs;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
@@ -73,12 +74,38 @@ pub fn show_regs(regs: &PtRegs) {
 #[inline(never)]
 pub fn dump_stack() {
     dump_stack_print_info();
-    let (rsp, rbp): (u64, u64);
-    // SAFETY: reads two registers.
-    unsafe { asm!("mov {}, rsp", "mov {}, rbp", out(reg) rsp, out(reg) rbp, options(nomem, nostack)) };
-    pr_emerg!("RIP: 0010:{:#018x} RSP: {rsp:016x} RBP: {rbp:016x}", dump_stack as *const () as u64);
+    let rbp: u64;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, rbp", out(reg) rbp, options(nomem, nostack)) };
     pr_emerg!("Call Trace:");
     walk(rbp);
+}
+
+/// Prints the registers as they are here, and the callers: for a panic that no exception led to.
+#[inline(never)]
+pub fn show_current_regs() {
+    let mut words = [0u64; 17];
+    // SAFETY: stores registers into the array; the stack is used for the flags and left as it was.
+    unsafe {
+        asm!(
+            "mov [{0}], r15", "mov [{0} + 8], r14", "mov [{0} + 16], r13", "mov [{0} + 24], r12",
+            "mov [{0} + 32], rbp", "mov [{0} + 40], rbx", "mov [{0} + 48], r11", "mov [{0} + 56], r10",
+            "mov [{0} + 64], r9", "mov [{0} + 72], r8", "mov [{0} + 80], rax", "mov [{0} + 88], rcx",
+            "mov [{0} + 96], rdx", "mov [{0} + 104], rsi", "mov [{0} + 112], rdi",
+            "mov [{0} + 120], rsp", "pushfq", "pop qword ptr [{0} + 128]",
+            in(reg) &mut words,
+        );
+    }
+    let [r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, sp, flags] = words;
+    show_regs(&PtRegs {
+        r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di,
+        orig_ax: !0,
+        ip: show_current_regs as *const () as u64,
+        cs: u64::from(__KERNEL_CS),
+        flags,
+        sp,
+        ss: u64::from(__KERNEL_DS),
+    });
 }
 
 /// Follows the frame pointers from `bp` for at most 64 frames.

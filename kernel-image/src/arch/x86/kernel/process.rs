@@ -19,14 +19,15 @@ use core::arch::asm;
 use core::cell::UnsafeCell;
 
 unsafe extern "C" {
-    static init_stack: u8;
+    #[link_name = "init_stack"]
+    static init_stack_start: u8;
     static boot_exception_stacks: u8;
     safe fn ret_from_fork_asm();
 }
 
 /// Lowest address of the boot CPU's stack; the page below it is a guard.
 pub fn init_stack_base() -> u64 {
-    (&raw const init_stack) as u64
+    (&raw const init_stack_start) as u64
 }
 
 /// Guard pages inside the image: below the boot stack and below each of the boot CPU's exception stacks.

@@ -46,7 +46,7 @@ pub fn tsc_early_init() {
 
 /// Cycles to nanoseconds.
 pub fn cycles_2_ns(cycles: u64) -> u64 {
-    (u128::from(cycles) * u128::from(cyc2ns_mult.get()) >> CYC2NS_SHIFT) as u64
+    ((u128::from(cycles) * u128::from(cyc2ns_mult.get())) >> CYC2NS_SHIFT) as u64
 }
 
 /// Nanoseconds since the counter was zero; 0 before the frequency is known.
