@@ -114,7 +114,17 @@ pub fn short(raw: &str) -> String {
                 last > 0 && parts[last - 1].starts_with(|c: char| c.is_uppercase() || c == '<');
             last - usize::from(method)
         });
-    parts[keep..].join("::")
+    let shown: Vec<&str> = parts[keep..].iter().map(|part| self_type(part)).collect();
+    shown.join("::")
+}
+
+/// Of `<a::b::Console as core::fmt::Write>` the `Console`; anything else as it is.
+fn self_type(part: &str) -> &str {
+    let Some(inside) = part.strip_prefix('<').and_then(|p| p.strip_suffix('>')) else {
+        return part;
+    };
+    let ty = inside.split(" as ").next().unwrap_or(inside);
+    split_path(ty).last().copied().unwrap_or(ty)
 }
 
 /// Splits at `::` outside angle brackets.
@@ -155,6 +165,15 @@ mod tests {
             short("_ZN4core3fmt9Formatter3pad28_$u7b$$u7b$closure$u7d$$u7d$17h0123456789abcdefE"),
             "Formatter::pad::{{closure}}"
         );
+    }
+
+    #[test]
+    fn a_method_of_a_trait_is_named_by_its_type() {
+        let raw =
+            "_ZN50_$LT$a..b..Console$u20$as$u20$core..fmt..Write$GT$9write_str17h0123456789abcdefE";
+        assert_eq!(short(raw), "Console::write_str");
+        assert_eq!(self_type("<&[u8] as a::B>"), "&[u8]");
+        assert_eq!(self_type("plain"), "plain");
     }
 
     #[test]
