@@ -629,6 +629,7 @@ impl Handler for Core {
         } else {
             Source::Exception
         };
+        cpu.exception_delivered();
         let error = (!software && deliver::has_error_code(vector)).then_some(code);
         match self.raise(observer, cpu, vector, error, source) {
             Ok(()) => Flow::Continue,

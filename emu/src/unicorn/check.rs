@@ -53,6 +53,72 @@ pub(super) fn locate(uc: *mut ffi::uc_engine) -> Result<*mut u8, Error> {
     Ok(env)
 }
 
+/// A guest of 12 bytes: `mov eax, 0x58; mov ds, eax; int 0x21; hlt`. The first faults with an error
+/// code, since there is no descriptor table; the second is a software interrupt.
+const PROBE: [u8; 10] = [0xb8, 0x58, 0, 0, 0, 0x8e, 0xd8, 0xcd, 0x21, 0xf4];
+
+/// What [`exceptions`]' guest raised: vector, error code, "is software", old exception.
+type Seen = Vec<(u32, u32, u32, i32)>;
+
+unsafe extern "C" fn on_exception(uc: *mut ffi::uc_engine, vector: u32, user: *mut c_void) {
+    // SAFETY: `user` is the pair of `exceptions`, alive during its run; the offsets are inside the
+    // state.
+    unsafe {
+        let (env, seen) = &mut *user.cast::<(*mut u8, Seen)>();
+        let word = |offset: usize| env.add(offset).cast::<u32>().read_unaligned();
+        let old = word(at::OLD_EXCEPTION) as i32;
+        seen.push((
+            vector,
+            word(at::ERROR_CODE),
+            word(at::EXCEPTION_IS_INT),
+            old,
+        ));
+        // Past the faulting instruction; the other one is past itself already.
+        if vector == 13 {
+            let rip = env.add(at::EIP).cast::<u64>();
+            rip.write_unaligned(rip.read_unaligned() + 2);
+        }
+        let _ = uc;
+    }
+}
+
+/// Proves the exception fields, which no API reaches, by raising two exceptions in an engine made
+/// for that.
+pub(super) fn exceptions() -> Result<(), Error> {
+    let mut uc = null_mut();
+    let mut handle: ffi::uc_hook = 0;
+    let mut pair: (*mut u8, Seen) = (null_mut(), Vec::new());
+    // SAFETY: an engine of our own with one page of its own memory; the callback's data outlives the
+    // run; everything is closed at the end.
+    let ran = unsafe {
+        if ffi::uc_open(ffi::Arch::X86, ffi::Mode::MODE_64, &mut uc) != ffi::uc_error::OK {
+            return Err(wrong("no engine"));
+        }
+        let located = locate(uc);
+        let mut ran = false;
+        if let Ok(env) = &located {
+            pair.0 = *env;
+            let user = (&raw mut pair).cast::<c_void>();
+            let callback = on_exception as *const () as usize;
+            let callback = std::ptr::with_exposed_provenance_mut(callback);
+            let kind = ffi::HookType::INTR.0 as i32;
+            ran = ffi::uc_mem_map(uc, 0x1000, 0x1000, 7) == ffi::uc_error::OK
+                && ffi::uc_mem_write(uc, 0x1000, PROBE.as_ptr().cast(), PROBE.len() as u64)
+                    == ffi::uc_error::OK
+                && ffi::uc_hook_add(uc, &mut handle, kind, callback, user, 1, 0)
+                    == ffi::uc_error::OK
+                && ffi::uc_emu_start(uc, 0x1000, 0, 0, 0) == ffi::uc_error::OK;
+        }
+        ffi::uc_close(uc);
+        located?;
+        ran
+    };
+    if !ran || pair.1 != [(13, 0x58, 0, 13), (0x21, 0, 1, 13)] {
+        return Err(wrong(&format!("exceptions report {:x?}", pair.1)));
+    }
+    Ok(())
+}
+
 /// The bytes at `env` are those a context holds.
 fn same_as_context(uc: *mut ffi::uc_engine, env: *mut u8) -> Result<(), Error> {
     let mut context = null_mut();

@@ -239,6 +239,12 @@ impl Cpu {
         self.load::<u32>(at::EXCEPTION_IS_INT) != 0
     }
 
+    /// Tells the engine that an exception was delivered: it would take the next one for a double
+    /// fault otherwise.
+    pub(crate) fn exception_delivered(&self) {
+        self.store::<i32>(at::OLD_EXCEPTION, -1);
+    }
+
     /// Feeds everything the guest can see of this vCPU to `sink`.
     pub(crate) fn architectural(&self, sink: &mut dyn FnMut(&[u8])) {
         sink(&self.rflags().to_le_bytes());

@@ -93,6 +93,7 @@ impl<H: Handler> Engine<H> {
     /// An engine with `ram_bytes` of memory at address 0, its CPU in 64-bit reset state, checked
     /// against [`super::layout`].
     pub(crate) fn new(ram_bytes: u64) -> Result<Self, Error> {
+        check::exceptions()?;
         let mut uc = null_mut();
         // SAFETY: `uc` is a valid place for the handle.
         let status = unsafe { ffi::uc_open(ffi::Arch::X86, ffi::Mode::MODE_64, &mut uc) };

@@ -39,6 +39,7 @@ pub(super) const KERNEL_GS_BASE: usize = 4864;
 pub(super) const TSC_AUX: usize = 4896;
 pub(super) const ERROR_CODE: usize = 5384;
 pub(super) const EXCEPTION_IS_INT: usize = 5388;
+pub(super) const OLD_EXCEPTION: usize = 5496;
 /// `end_reset_fields`: what belongs to one CPU ends here, and `uc_context` holds just as much.
 pub(super) const STATE_SIZE: usize = 5568;
 /// `sizeof(struct uc_context)`, the header before a context's data.

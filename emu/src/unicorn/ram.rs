@@ -11,6 +11,8 @@ pub(crate) const PAGE: usize = 4096;
 /// Owns guest memory, mapped at physical address 0.
 pub(crate) struct Ram {
     view: RamView,
+    /// What was allocated: a page more than the view, which begins at a page boundary inside.
+    allocation: *mut u8,
     layout: Layout,
 }
 
@@ -27,14 +29,20 @@ pub(crate) struct RamView {
 impl Ram {
     /// `len` zero bytes; `len` is a multiple of the page size and not 0.
     pub(crate) fn new(len: u64) -> Self {
-        let layout = Layout::from_size_align(len as usize, PAGE).expect("validated size");
-        // SAFETY: the layout's size is not zero (`MachineConfig::validate` asks for 64 MiB).
-        let base = unsafe { alloc_zeroed(layout) };
-        if base.is_null() {
+        // Asking for page alignment would make the allocator write all the zeros; without it the
+        // host's zero pages are used until the guest writes.
+        let layout = Layout::from_size_align(len as usize + PAGE, 16).expect("validated size");
+        // SAFETY: the layout's size is not zero.
+        let allocation = unsafe { alloc_zeroed(layout) };
+        if allocation.is_null() {
             handle_alloc_error(layout);
         }
+        // SAFETY: the distance to the next page boundary is below PAGE, and PAGE + len bytes are
+        // there.
+        let base = unsafe { allocation.add(allocation.align_offset(PAGE)) };
         Self {
             view: RamView { base, len },
+            allocation,
             layout,
         }
     }
@@ -47,7 +55,7 @@ impl Ram {
 impl Drop for Ram {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this layout, and freed once.
-        unsafe { dealloc(self.view.base, self.layout) }
+        unsafe { dealloc(self.allocation, self.layout) }
     }
 }
 
