@@ -45,10 +45,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         eprintln!("kreplay: the guest failed: {failure}");
         return Ok(Exit::GuestFailed);
     }
-    println!(
-        "ended: {row}; machine {}",
-        trace::krec::hex(machine.digest())
-    );
+    let mut out = io::stdout().lock();
+    let digest = trace::krec::hex(machine.digest());
+    writeln!(out, "ended: {row}; machine {digest}")?;
     if let Some(extra) = extra {
         writeln!(
             out,

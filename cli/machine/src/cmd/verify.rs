@@ -42,10 +42,11 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<Exit> {
         }
         first.get_or_insert(run);
     }
-    println!(
+    writeln!(
+        io::stdout().lock(),
         "same: {} runs, one event stream, one machine state",
         args.runs
-    );
+    )?;
     Ok(match first.map(|run| run.end.outcome) {
         Some(OutcomeRow::GuestFailed { error }) => {
             eprintln!("kreplay: the guest failed, every time: {error}");
