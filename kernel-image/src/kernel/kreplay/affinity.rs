@@ -17,7 +17,10 @@ use crate::fence::void::VoidPtr;
 use crate::include::linux::cpumask::{Cpumask, NR_CPUS, cpu_online_mask, num_online_cpus};
 use crate::include::linux::errno::EAGAIN;
 use crate::include::linux::kthread::{kthread_run, kthread_should_stop, kthread_stop};
-use crate::include::linux::sched::{TaskRef, task_cpu};
+use crate::include::linux::sched::{
+    __set_current_state, SCHED_IDLE, TASK_INTERRUPTIBLE, TASK_RUNNING, TaskRef, set_current_state,
+    task_cpu,
+};
 use crate::include::linux::stop_machine::{
     CpuStopWork, stop_machine, stop_one_cpu, stop_one_cpu_nowait, stop_two_cpus, try_stop_cpus,
 };
@@ -28,7 +31,9 @@ use crate::include::linux::workqueue::{
 use crate::kernel::kreplay::counters::{count, kreplay_counters};
 use crate::kernel::params::param_u64;
 use crate::kernel::sched::clock::sched_clock;
-use crate::kernel::sched::core::{r#yield, set_cpus_allowed_ptr, set_user_nice};
+use crate::kernel::sched::core::{
+    r#yield, sched_setscheduler_nocheck, schedule, set_cpus_allowed_ptr, set_user_nice,
+};
 use crate::kernel::sched::sched::cpu_rq;
 use crate::kernel::sched::wait::{wait_event, wake_up};
 use crate::kernel::stop_machine::stop_cpus;
@@ -57,6 +62,8 @@ static ACTORS: [Actor; MAX_THREADS] = [const {
 }; MAX_THREADS];
 static HOGS: [Shared<Option<&'static Actor>>; MAX_HOGS] = [const { Shared::new(None) }; MAX_HOGS];
 static nr_hogs: Shared<u64> = Shared::new(0);
+/// Everybody shall come to an end.
+static STOPPING: AtomicBool = AtomicBool::new(false);
 
 /// A sleeper and its waker meet here.
 struct Meeting {
@@ -125,6 +132,7 @@ pub fn run() {
             fail(format_args!("only {moved} of {moves} moves after {elapsed} ns"));
         }
     }
+    STOPPING.store(true, Ordering::Relaxed);
     cast.dismiss();
     let elapsed = sched_clock() - start;
     drain_works();
@@ -141,6 +149,12 @@ impl Cast {
         nr_hogs.set(hogs);
         for index in 0..hogs {
             let hog = self.hire("hog", index, hog, 0);
+            // Background work: whoever wakes up preempts it at once, not at the next tick.
+            if let Some(task) = hog.task.get()
+                && sched_setscheduler_nocheck(task, SCHED_IDLE) != 0
+            {
+                fail(format_args!("hog/{index} cannot have policy SCHED_IDLE"));
+            }
             HOGS[index as usize].set(Some(hog));
             let home = nth_cpu(index);
             ask(hog.task.get(), Cpumask::of(home));
@@ -197,6 +211,18 @@ impl Cast {
     }
 }
 
+/// A thread's last act: it stays, so that others may still name it, until it is dismissed.
+fn wait_for_stop() -> i32 {
+    loop {
+        set_current_state(TASK_INTERRUPTIBLE);
+        if kthread_should_stop() {
+            __set_current_state(TASK_RUNNING);
+            return 0;
+        }
+        schedule();
+    }
+}
+
 /// The n-th online CPU, counted in a circle.
 fn nth_cpu(n: u64) -> u32 {
     let online = cpu_online_mask();
@@ -233,35 +259,35 @@ fn compute(turns: u32, seed: u64) -> u64 {
 
 extern "C" fn hog(data: VoidPtr) -> i32 {
     let actor = data.get::<Actor>();
-    while !kthread_should_stop() {
+    while !STOPPING.load(Ordering::Relaxed) {
         compute(200, actor.index.get());
         count(&actor.rounds);
     }
-    0
+    wait_for_stop()
 }
 
 extern "C" fn roamer(data: VoidPtr) -> i32 {
     let actor = data.get::<Actor>();
     let mut round = 0;
-    while !kthread_should_stop() {
+    while !STOPPING.load(Ordering::Relaxed) {
         compute(100, round);
         ask(Some(current()), Cpumask::of(next_cpu(task_cpu(current()))));
         usleep_range(100 + 10 * actor.index.get(), 200);
         round += 1;
         count(&actor.rounds);
     }
-    0
+    wait_for_stop()
 }
 
 extern "C" fn yielder(data: VoidPtr) -> i32 {
     let actor = data.get::<Actor>();
-    while !kthread_should_stop() {
+    while !STOPPING.load(Ordering::Relaxed) {
         compute(50, actor.index.get());
         r#yield();
         usleep_range(150, 300);
         count(&actor.rounds);
     }
-    0
+    wait_for_stop()
 }
 
 extern "C" fn sleeper(data: VoidPtr) -> i32 {
@@ -270,10 +296,10 @@ extern "C" fn sleeper(data: VoidPtr) -> i32 {
     loop {
         let seen = meeting.seen.load(Ordering::Acquire);
         wait_event(&meeting.queue, || {
-            meeting.round.load(Ordering::Acquire) != seen || kthread_should_stop()
+            meeting.round.load(Ordering::Acquire) != seen || STOPPING.load(Ordering::Relaxed)
         });
-        if kthread_should_stop() {
-            return 0;
+        if STOPPING.load(Ordering::Relaxed) {
+            return wait_for_stop();
         }
         compute(80, seen);
         meeting.seen.store(seen + 1, Ordering::Release);
@@ -285,7 +311,7 @@ extern "C" fn waker(data: VoidPtr) -> i32 {
     let actor = data.get::<Actor>();
     let meeting = &MEETINGS[actor.index.get() as usize];
     let mut round = 0u64;
-    while !kthread_should_stop() {
+    while !STOPPING.load(Ordering::Relaxed) {
         usleep_range(60, 120);
         let awake = meeting.seen.load(Ordering::Acquire) != meeting.round.load(Ordering::Acquire);
         if awake {
@@ -300,7 +326,7 @@ extern "C" fn waker(data: VoidPtr) -> i32 {
         wake_up(&meeting.queue);
         count(&actor.rounds);
     }
-    0
+    wait_for_stop()
 }
 
 /// Rotates the hogs' masks, one after the other, each to the CPU after its own.
@@ -308,7 +334,7 @@ extern "C" fn mover(data: VoidPtr) -> i32 {
     let actor = data.get::<Actor>();
     let index = actor.index.get();
     let mut round = index;
-    while !kthread_should_stop() {
+    while !STOPPING.load(Ordering::Relaxed) {
         let victim = HOGS[(round % nr_hogs.get()) as usize].get().and_then(|hog| hog.task.get());
         if let Some(victim) = victim {
             let next = next_cpu(task_cpu(victim));
@@ -331,7 +357,7 @@ extern "C" fn mover(data: VoidPtr) -> i32 {
         }
         count(&actor.rounds);
     }
-    0
+    wait_for_stop()
 }
 
 /// What the stoppers run for us.

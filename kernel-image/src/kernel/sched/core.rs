@@ -25,7 +25,9 @@ pub use affinity::{
 };
 pub use fork::{sched_cgroup_fork, sched_fork, sched_post_fork, wake_up_new_task};
 pub use init::{init_idle, sched_cpu_activate, sched_cpu_starting, sched_init, sched_init_smp};
-pub use params::{sched_set_stop_task, set_load_weight, set_user_nice};
+pub use params::{
+    sched_set_stop_task, sched_setscheduler_nocheck, set_load_weight, set_user_nice,
+};
 pub use queue::{activate_task, deactivate_task, set_task_cpu, wakeup_preempt};
 pub use schedule::{
     preempt_schedule, preempt_schedule_irq, schedule, schedule_idle, schedule_preempt_disabled,

@@ -25,7 +25,7 @@ use crate::kernel::sched::core::params::{sched_prio_to_weight, sched_prio_to_wmu
 use crate::kernel::sched::core::resched_curr;
 use crate::kernel::sched::core::wakeup_preempt;
 use crate::kernel::sched::sched::{
-    CfsRq, ENQUEUE_INITIAL, RqRef, SchedClass, TaskGroup, add_nr_running, raw_spin_rq_lock,
+    CfsRq, ENQUEUE_INITIAL, RqRef, SchedClass, TaskGroup, add_nr_running, cpu_rq, raw_spin_rq_lock,
     raw_spin_rq_unlock, rq_clock, rq_clock_skip_update, same_class, scale_load, sub_nr_running,
     task_current, task_on_rq_queued, this_rq, update_rq_clock,
 };
@@ -151,12 +151,23 @@ pub fn same_se(a: &'static SchedEntity, b: &'static SchedEntity) -> bool {
     core::ptr::eq(a, b)
 }
 
+fn idle_h_nr_running(p: TaskRef) -> u32 {
+    u32::from(p.policy.get() == SCHED_IDLE)
+}
+
+/// Whether a CPU runs nothing but tasks of policy SCHED_IDLE: as good as idle for anybody else.
+pub fn sched_idle_cpu(cpu: u32) -> bool {
+    let rq = cpu_rq(cpu);
+    rq.nr_running.get() != 0 && rq.nr_running.get() == rq.cfs.idle_h_nr_running.get()
+}
+
 #[inline(never)]
 fn enqueue_task_fair(rq: RqRef, p: TaskRef, flags: i32) {
     let cfs_rq = cfs_rq_of(&p.se);
     if p.se.on_rq.get() == 0 {
         enqueue_entity(cfs_rq, &p.se, flags);
         cfs_rq.h_nr_running.inc();
+        cfs_rq.idle_h_nr_running.add(idle_h_nr_running(p));
     }
     add_nr_running(rq, 1);
 }
@@ -166,6 +177,7 @@ fn dequeue_task_fair(rq: RqRef, p: TaskRef, flags: i32) {
     let cfs_rq = cfs_rq_of(&p.se);
     dequeue_entity(cfs_rq, &p.se, flags);
     cfs_rq.h_nr_running.dec();
+    cfs_rq.idle_h_nr_running.sub(idle_h_nr_running(p));
     sub_nr_running(rq, 1);
 }
 

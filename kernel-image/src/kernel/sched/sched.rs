@@ -183,6 +183,8 @@ pub struct CfsRq {
     pub nr_running: Shared<u32>,
     /// Tasks on it and below.
     pub h_nr_running: Shared<u32>,
+    /// Tasks of policy SCHED_IDLE among them.
+    pub idle_h_nr_running: Shared<u32>,
     /// Sum of (vruntime - min_vruntime) x weight over the tree.
     pub avg_vruntime: Shared<i64>,
     /// Sum of weights over the tree.
@@ -209,6 +211,7 @@ impl CfsRq {
             load: LoadWeight::new(),
             nr_running: Shared::new(0),
             h_nr_running: Shared::new(0),
+            idle_h_nr_running: Shared::new(0),
             avg_vruntime: Shared::new(0),
             avg_load: Shared::new(0),
             min_vruntime: Shared::new(0),

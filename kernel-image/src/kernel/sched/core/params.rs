@@ -1,8 +1,9 @@
 //! What a task is worth: weights, nice, and the stop task's place above all.
 //!
 //! Linux: `kernel/sched/core.c` (v6.8): `sched_prio_to_weight`, `set_load_weight`, `set_user_nice`,
-//! `sched_set_stop_task`. Kept: the tables, the dequeue-change-enqueue around a change. Left out:
-//! `sched_setscheduler` and its permissions (no user processes; real-time and deadline come later).
+//! `sched_setscheduler_nocheck`, `sched_set_stop_task`. Kept: the tables, the dequeue-change-enqueue around
+//! a change. Left out: permissions (no user processes), policies other than the fair class's (real-time and
+//! deadline come later: -EINVAL).
 //! Differs: nothing else. Locks: `pi_lock` and the runqueue's lock.
 
 use super::queue::{dequeue_task, enqueue_task};
@@ -10,11 +11,13 @@ use super::schedule::{put_prev_task, set_next_task};
 use crate::include::linux::sched::prio::{
     DEFAULT_PRIO, MAX_NICE, MAX_RT_PRIO, MIN_NICE, NICE_TO_PRIO, NICE_WIDTH, PRIO_TO_NICE,
 };
-use crate::include::linux::sched::{SCHED_FIFO, SCHED_IDLE, TaskRef};
+use crate::include::linux::errno::EINVAL;
+use crate::include::linux::sched::{SCHED_BATCH, SCHED_FIFO, SCHED_IDLE, SCHED_NORMAL, TaskRef};
 use crate::kernel::sched::fair::{fair_sched_class, reweight_task};
 use crate::kernel::sched::rt::rt_sched_class;
 use crate::kernel::sched::sched::{
-    DEQUEUE_NOCLOCK, DEQUEUE_SAVE, ENQUEUE_NOCLOCK, ENQUEUE_RESTORE, RqFlags, WEIGHT_IDLEPRIO,
+    DEQUEUE_MOVE, DEQUEUE_NOCLOCK, DEQUEUE_SAVE, ENQUEUE_MOVE, ENQUEUE_NOCLOCK, ENQUEUE_RESTORE,
+    RqFlags, WEIGHT_IDLEPRIO,
     WMULT_IDLEPRIO, cpu_rq, same_class, scale_load, task_current, task_on_rq_queued, task_rq_lock,
     task_rq_unlock, update_rq_clock,
 };
@@ -85,6 +88,44 @@ pub fn set_user_nice(p: TaskRef, nice: i32) {
     }
     (p.class().prio_changed)(rq, p, old_prio);
     task_rq_unlock(rq, p, &rf);
+}
+
+/// Gives a task one of the fair class's policies.
+///
+/// # Returns
+/// 0, or -EINVAL for another policy and for a stop task.
+pub fn sched_setscheduler_nocheck(p: TaskRef, policy: u32) -> i32 {
+    if !matches!(policy, SCHED_NORMAL | SCHED_BATCH | SCHED_IDLE) {
+        return -EINVAL;
+    }
+    let mut rf = RqFlags::new();
+    let rq = task_rq_lock(p, &mut rf);
+    update_rq_clock(rq);
+    if !same_class(p.class(), &fair_sched_class) {
+        task_rq_unlock(rq, p, &rf);
+        return -EINVAL;
+    }
+    if p.policy.get() != policy {
+        let queued = task_on_rq_queued(p);
+        let running = task_current(rq, p);
+        if queued {
+            dequeue_task(rq, p, DEQUEUE_SAVE | DEQUEUE_MOVE | DEQUEUE_NOCLOCK);
+        }
+        if running {
+            put_prev_task(rq, p);
+        }
+        p.policy.set(policy);
+        set_load_weight(p, true);
+        if queued {
+            enqueue_task(rq, p, ENQUEUE_RESTORE | ENQUEUE_MOVE | ENQUEUE_NOCLOCK);
+        }
+        if running {
+            set_next_task(rq, p);
+        }
+        (p.class().prio_changed)(rq, p, p.prio.get());
+    }
+    task_rq_unlock(rq, p, &rf);
+    0
 }
 
 /// A task's nice value.

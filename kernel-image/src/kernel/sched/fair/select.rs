@@ -11,9 +11,10 @@
 
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::include::linux::cpumask::{Cpumask, NR_CPUS, cpu_active_mask};
-use crate::include::linux::sched::TaskRef;
+use crate::include::linux::sched::{SCHED_IDLE, TaskRef};
 use crate::kernel::sched::core::idle_cpu;
 use crate::kernel::sched::core::init::sched_smp_initialized;
+use crate::kernel::sched::fair::sched_idle_cpu;
 use crate::kernel::sched::sched::{WF_CURRENT_CPU, WF_FORK, WF_TTWU, cpu_rq};
 use core::sync::atomic::Ordering;
 
@@ -47,16 +48,21 @@ fn wake_affine_idle(this: u32, prev: u32, p: TaskRef) -> u32 {
     prev
 }
 
+/// Idle, or as good as idle for this task.
+fn usable(p: TaskRef, cpu: u32) -> bool {
+    idle_cpu(cpu) || p.policy.get() != SCHED_IDLE && sched_idle_cpu(cpu)
+}
+
 fn select_idle_sibling(p: TaskRef, prev: u32, target: u32, span: Cpumask) -> u32 {
-    if span.test(target) && idle_cpu(target) {
+    if span.test(target) && usable(p, target) {
         return target;
     }
-    if prev != target && span.test(prev) && idle_cpu(prev) {
+    if prev != target && span.test(prev) && usable(p, prev) {
         return prev;
     }
     let recent = p.recent_used_cpu.get() as u32;
     p.recent_used_cpu.set(prev as i32);
-    if recent != prev && recent != target && span.test(recent) && idle_cpu(recent) {
+    if recent != prev && recent != target && span.test(recent) && usable(p, recent) {
         return recent;
     }
     // Cyclic from the CPU after the target.
@@ -65,7 +71,7 @@ fn select_idle_sibling(p: TaskRef, prev: u32, target: u32, span: Cpumask) -> u32
     after
         .iter()
         .chain(span.andnot(after).iter())
-        .find(|&cpu| idle_cpu(cpu))
+        .find(|&cpu| usable(p, cpu))
         .unwrap_or(target)
 }
 
