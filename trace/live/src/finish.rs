@@ -83,8 +83,8 @@ fn row(
 pub fn end(machine: &mut Machine, cpus: u32, image: &Image, outcome: OutcomeRow) -> EndOfRun {
     let summary = machine.summary();
     let cpus = 0..cpus;
+    // Not the translator's blocks: where probes split them is no property of the run.
     let mut counters = BTreeMap::from([
-        ("blocks".to_owned(), summary.blocks),
         ("insns".to_owned(), summary.insns),
         ("ipis".to_owned(), summary.ipis),
         ("late_ipis".to_owned(), summary.late_ipis),
