@@ -1,7 +1,7 @@
 //! Boots an image and prints its console: the tool for debugging a kernel before anything else works.
 //!
 //! `boot IMAGE [--smp N] [--mem MIB] [--append "..."] [--until NS] [--quantum Q] [--seed S]`
-//! `     [--exceptions] [--interrupts] [--break ADDR|SYMBOL]... [--hang NS] [--quiet] [--verify] [--digest]`
+//! `     [--exceptions] [--interrupts] [--break ADDR|SYMBOL]... [--hang NS] [--quiet] [--verify] [--digest] [--sites N]`
 //!
 //! `--exceptions` prints every exception taken, `--interrupts` every device interrupt, `--break` a
 //! line with registers whenever the function is entered. Errors come with the registers of every
@@ -53,6 +53,8 @@ struct Printer {
     interrupts: bool,
     quiet: bool,
     line_start: bool,
+    count_only: bool,
+    hits: u64,
 }
 
 impl Printer {
@@ -67,6 +69,10 @@ impl Printer {
 
 impl Observer for Printer {
     fn hit(&mut self, cpu: &mut CpuView<'_>, at: VirtAddr, _site: Site) {
+        self.hits += 1;
+        if self.count_only {
+            return;
+        }
         let args = [Reg::Rdi, Reg::Rsi, Reg::Rdx, Reg::Rcx, Reg::R8, Reg::R9].map(|r| cpu.reg(r));
         let mut caller = [0; 8];
         let _ = cpu.read_virt(VirtAddr(cpu.reg(Reg::Rsp)), &mut caller);
@@ -128,7 +134,7 @@ fn run() -> Result<ExitCode, String> {
     };
     let (mut image, mut until, mut breaks) = (None, None, Vec::new());
     let (mut exceptions, mut interrupts, mut quiet) = (false, false, false);
-    let (mut verify, mut digest) = (false, false);
+    let (mut verify, mut digest, mut sites) = (false, false, 0);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} needs a value"));
         let number = |s: String| s.parse::<u64>().map_err(|e| format!("{s}: {e}"));
@@ -148,6 +154,7 @@ fn run() -> Result<ExitCode, String> {
             "--exceptions" => exceptions = true,
             "--interrupts" => interrupts = true,
             "--quiet" => quiet = true,
+            "--sites" => sites = number(value()?)?,
             "--verify" => verify = true,
             "--digest" => digest = true,
             _ => image = Some(arg),
@@ -175,8 +182,34 @@ fn run() -> Result<ExitCode, String> {
         interrupts,
         quiet,
         line_start: true,
+        count_only: false,
+        hits: 0,
     };
-    let outcome = machine.run(&mut printer, until);
+    // Half of the sites before the run, half after its first 20 ms.
+    let outcome = if sites == 0 {
+        machine.run(&mut printer, until)
+    } else {
+        let first = printer.symbols.0.first().map_or(0, |s| s.0);
+        let length = printer.symbols.0.last().map_or(1, |s| s.0 + s.1 - first);
+        let mut seed = 88172645463325252u64;
+        let mut next = || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            VirtAddr(first + seed % length)
+        };
+        printer.count_only = true;
+        (0..sites / 2).for_each(|_| machine.watch(next(), Site::Instruction));
+        machine
+            .run(&mut printer, Some(Cycles(20_000_000)))
+            .and_then(|_| {
+                (0..sites / 2).for_each(|_| machine.watch(next(), Site::Instruction));
+                machine.run(&mut printer, until)
+            })
+    };
+    if sites != 0 {
+        eprintln!("boot: {} hits", printer.hits);
+    }
     if !printer.line_start {
         println!();
     }
@@ -207,10 +240,10 @@ fn run() -> Result<ExitCode, String> {
         machine.longest_stretch(),
         machine.summary()
     );
-    eprintln!(
-        "digest {}",
-        machine.digest().map(|b| format!("{b:02x}")).concat()
-    );
+    if digest {
+        let hex = machine.digest().map(|b| format!("{b:02x}")).concat();
+        eprintln!("digest {hex}");
+    }
     Ok(ExitCode::from(if failed { 3 } else { 0 }))
 }
 

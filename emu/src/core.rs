@@ -94,6 +94,8 @@ pub(crate) struct Core {
     starts: BTreeSet<u64>,
     /// Sites the engine has no hook for yet.
     pub(crate) to_hook: Vec<VirtAddr>,
+    /// The same, of MSR instructions in the block that is about to run.
+    pub(crate) to_hook_here: Vec<VirtAddr>,
     reported: [Option<(VcpuId, u64, u64)>; 2],
     requests: Requests,
     port_accesses: (u64, usize),
@@ -148,6 +150,7 @@ impl Core {
             sites: BTreeMap::new(),
             starts: BTreeSet::new(),
             to_hook: Vec::new(),
+            to_hook_here: Vec::new(),
             reported: [None; 2],
             requests: Requests::default(),
             port_accesses: (0, 0),
@@ -266,6 +269,7 @@ impl Core {
     pub(crate) fn verify(&mut self, so_far: Vec<u64>) {
         self.verify = Some(so_far);
         self.to_hook.clear();
+        self.to_hook_here.clear();
     }
 
     /// Whether every instruction is hooked anyway.
@@ -402,7 +406,7 @@ impl Core {
             site.msr = true;
             if !site.hooked && self.verify.is_none() {
                 site.hooked = true;
-                self.to_hook.push(VirtAddr(address));
+                self.to_hook_here.push(VirtAddr(address));
             }
         }
         self.longest_stretch = self.longest_stretch.max(insns.into());
@@ -435,7 +439,7 @@ impl Core {
             Ok(line) => line,
             Err(e) => return self.fatal(e.kind(), e.message().to_string()),
         };
-        if !self.to_hook.is_empty() {
+        if !self.to_hook_here.is_empty() {
             self.stop = Some(Stop::Sites);
             return Flow::Stop;
         }

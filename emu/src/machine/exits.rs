@@ -41,6 +41,10 @@ impl Machine {
 
     /// Adds the hooks that became necessary, and forgets translations made without them.
     fn hook_sites(&mut self) -> Result<(), Error> {
+        for at in std::mem::take(&mut self.core.to_hook_here) {
+            self.engine.add_site(at)?;
+            self.engine.forget_at(at);
+        }
         if self.core.to_hook.is_empty() {
             return Ok(());
         }

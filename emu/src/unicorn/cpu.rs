@@ -18,8 +18,6 @@ pub(crate) mod hf {
     pub(crate) const PE: u32 = 1 << 7;
     pub(crate) const TF: u32 = 1 << 8;
     pub(crate) const MP: u32 = 1 << 9;
-    pub(crate) const EM: u32 = 1 << 10;
-    pub(crate) const TS: u32 = 1 << 11;
     pub(crate) const LMA: u32 = 1 << 14;
     pub(crate) const CS64: u32 = 1 << 15;
     pub(crate) const RF: u32 = 1 << 16;
@@ -35,7 +33,6 @@ pub(crate) mod rflags {
     pub(crate) const NT: u64 = 1 << 14;
     pub(crate) const RF: u64 = 1 << 16;
     pub(crate) const VM: u64 = 1 << 17;
-    pub(crate) const AC: u64 = 1 << 18;
 }
 
 /// A segment register with its hidden part; `flags` is the descriptor's second word.
@@ -215,10 +212,6 @@ impl Cpu {
 
     pub(crate) fn lstar(&self) -> u64 {
         self.load(at::LSTAR)
-    }
-
-    pub(crate) fn cstar(&self) -> u64 {
-        self.load(at::CSTAR)
     }
 
     pub(crate) fn fmask(&self) -> u64 {
