@@ -87,7 +87,10 @@ impl Path {
 
 /// Why a move was done: a closed set.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[expect(missing_docs, reason = "the names are Linux's; cause.rs says how each is found")]
+#[expect(
+    missing_docs,
+    reason = "the names are Linux's; cause.rs says how each is found"
+)]
 pub enum Cause {
     Affinity,
     MigrateEnable,
@@ -272,6 +275,15 @@ impl MigrationReport {
     /// The rows, the summaries and the checks.
     pub fn report(&self) -> Report {
         tables::report(self)
+    }
+
+    /// Durations of the moves that ran, of one path or of all, shortest first.
+    pub fn durations(&self, path: Option<Path>) -> Vec<u64> {
+        let ran = self.moves.iter().filter(|m| m.counts());
+        let of_path = ran.filter(|m| path.is_none_or(|path| m.path == path));
+        let mut durations: Vec<u64> = of_path.map(Move::total_ns).collect();
+        durations.sort_unstable();
+        durations
     }
 
     /// The `count` slowest moves that ran, slowest first; equal ones in the order of the events.

@@ -1,1 +1,11 @@
-//! plot
+//! Reports to pictures (SVG). Nothing is computed here: a plot takes a report's values.
+//!
+//! The bytes of a picture depend on those values only: no time, no host, no font measured. Text is in
+//! the generic family `sans-serif`, which every viewer has. `canvas` is the drawing paper, `theme` the
+//! colours, `axis` where the ticks are.
+
+mod axis;
+mod canvas;
+pub mod migration;
+mod theme;
+pub mod timeline;

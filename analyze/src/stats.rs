@@ -31,8 +31,7 @@ pub struct Summary {
 }
 
 /// Sentence for reports that show a [`Summary`].
-pub const TOO_FEW: &str =
-    "- : too few samples for that percentile (p50 takes 2, p90 10, p99 100); percentiles are nearest-rank";
+pub const TOO_FEW: &str = "- : too few samples for that percentile (p50 takes 2, p90 10, p99 100); percentiles are nearest-rank";
 
 /// Summarises `samples`.
 pub fn summarize(samples: impl IntoIterator<Item = Sample>) -> Summary {
@@ -82,7 +81,10 @@ mod tests {
         assert_eq!(summary.p50_ns, Some(50));
         assert_eq!(summary.p90_ns, Some(90));
         assert_eq!(summary.p99_ns, Some(99));
-        assert_eq!(summary.max.map(|max| (max.value_ns, max.seq)), Some((100, 0)));
+        assert_eq!(
+            summary.max.map(|max| (max.value_ns, max.seq)),
+            Some((100, 0))
+        );
     }
 
     #[test]

@@ -336,8 +336,7 @@ fn counts(works: &[Work], info: &RunInfo) -> Check {
     match info.guest_works {
         Some(guest) => Check {
             name: "works queued = started = done = the kernel's own counts",
-            holds: finished
-                && (guest.queued, guest.started, guest.done) == (queued, started, done),
+            holds: finished && (guest.queued, guest.started, guest.done) == (queued, started, done),
             detail: format!(
                 "{ours}; the kernel: {}, {}, {}",
                 guest.queued, guest.started, guest.done
@@ -353,9 +352,9 @@ fn counts(works: &[Work], info: &RunInfo) -> Check {
 
 fn parts(works: &[Work]) -> Check {
     let started = works.iter().filter(|w| w.start.is_some());
-    let sums = started.clone().filter(|w| {
-        w.latency_parts_ns().map(|parts| parts.iter().sum()) == w.queue_to_start_ns()
-    });
+    let sums = started
+        .clone()
+        .filter(|w| w.latency_parts_ns().map(|parts| parts.iter().sum()) == w.queue_to_start_ns());
     let (sums, all) = (sums.count(), started.count());
     Check {
         name: "the parts of queue-to-start sum to it",

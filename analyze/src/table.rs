@@ -74,6 +74,8 @@ pub enum Kind {
     Event,
     /// Yes or no.
     Flag,
+    /// A CPU mask; text shows it in hexadecimal.
+    Mask,
 }
 
 /// Where a column appears.

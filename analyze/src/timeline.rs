@@ -1,1 +1,219 @@
-//! timeline
+//! Who ran where: the slices of tasks and stoppers on every CPU in a window of time, and the moves
+//! between them. It is what `plot::timeline` draws, which computes nothing.
+
+use trace::event::EventData;
+use trace::time_arg::TimeArg;
+
+use crate::Error;
+use crate::causal::walk;
+use crate::migration::{self, Kind, Move, Path, Phase};
+use crate::names;
+use crate::report::Footer;
+use crate::source::Source;
+
+/// Which stretch of the run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Window {
+    /// Around the slowest move; the whole run if it is short, the first milliseconds without a move.
+    Auto,
+    /// From one causal time to another, in nanoseconds.
+    Between {
+        /// The first instant.
+        from_ns: u64,
+        /// The last.
+        to_ns: u64,
+    },
+}
+
+/// One task on one CPU, without a break.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Slice {
+    /// The CPU.
+    pub cpu: u32,
+    /// When it came, or the begin of the window.
+    pub from_ns: u64,
+    /// When it left, or the end of the window.
+    pub to_ns: u64,
+    /// Its pid.
+    pub tid: i32,
+    /// Its name.
+    pub comm: String,
+    /// Whether it is the stopper of the CPU.
+    pub stopper: bool,
+}
+
+/// A move whose begin or end lies in the window.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Arrow {
+    /// The CPU it left.
+    pub src_cpu: u32,
+    /// When its CPU changed.
+    pub migrate_ns: u64,
+    /// The CPU it went to.
+    pub dst_cpu: u32,
+    /// When it ran there.
+    pub end_ns: u64,
+    /// The task.
+    pub tid: i32,
+    /// How.
+    pub path: Path,
+}
+
+/// The window's contents.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Timeline {
+    /// Number of CPUs.
+    pub cpus: u32,
+    /// The first instant.
+    pub from_ns: u64,
+    /// The last.
+    pub to_ns: u64,
+    /// Why this window, in words.
+    pub why: String,
+    /// Slices of tasks, in the order of CPUs and times; a CPU without one is idle.
+    pub slices: Vec<Slice>,
+    /// Moves of tasks that ran at the destination.
+    pub arrows: Vec<Arrow>,
+    /// How far to trust the times.
+    pub footer: Footer,
+}
+
+/// The window that is shown when nobody asked for one is this many times as long as the move in it.
+const AUTO_TIMES: u64 = 4;
+/// But not shorter than this.
+const AUTO_NS_MIN: u64 = 40_000;
+/// A run that is not longer than this is shown whole; one without moves to here.
+const WHOLE_NS: u64 = 200_000;
+
+/// The causal time of an instant that a person named.
+pub fn resolve(source: &dyn Source, at: TimeArg) -> Result<u64, Error> {
+    let wanted = match at {
+        TimeArg::Boot => return Ok(0),
+        TimeArg::Nanoseconds(ns) => return Ok(ns),
+        TimeArg::End => None,
+        TimeArg::Event(seq) => Some(seq),
+    };
+    let mut found = None;
+    let walked = walk(source, &mut |event| {
+        if Some(event.event.seq) == wanted {
+            found = Some(event.time_ns);
+        }
+        Ok(())
+    })?;
+    match wanted {
+        None => Ok(walked.end_ns),
+        Some(seq) => found.ok_or_else(|| {
+            let last = walked.events.saturating_sub(1);
+            Error::NoSuchTime(format!("there is no event @{seq}: the last is @{last}"))
+        }),
+    }
+}
+
+/// Gathers the slices and moves of a window.
+pub fn analyze(source: &dyn Source, window: Window) -> Result<Timeline, Error> {
+    let report = migration::analyze(source)?;
+    let end_ns = resolve(source, TimeArg::End)?;
+    let (from_ns, to_ns, why) = choose(window, &report, end_ns)?;
+    let slices = slices(source, from_ns, to_ns)?;
+    let arrows = report
+        .moves
+        .iter()
+        .filter(|m| m.kind == Kind::Move && m.ended == migration::Ended::Ran)
+        .filter(|m| m.end_ns >= from_ns && migrate_ns(m) <= to_ns)
+        .map(|m| Arrow {
+            src_cpu: m.src_cpu,
+            migrate_ns: migrate_ns(m),
+            dst_cpu: m.dst_cpu,
+            end_ns: m.end_ns,
+            tid: m.tid,
+            path: m.path,
+        })
+        .collect();
+    Ok(Timeline {
+        cpus: source.info().cpus,
+        from_ns,
+        to_ns,
+        why,
+        slices,
+        arrows,
+        footer: report.footer,
+    })
+}
+
+fn migrate_ns(m: &Move) -> u64 {
+    let before = [Phase::OffSrc, Phase::StopWait, Phase::StopRun];
+    m.begin_ns + before.iter().map(|p| m.phases_ns[*p as usize]).sum::<u64>()
+}
+
+fn choose(
+    window: Window,
+    report: &migration::MigrationReport,
+    end_ns: u64,
+) -> Result<(u64, u64, String), Error> {
+    if let Window::Between { from_ns, to_ns } = window {
+        return match from_ns < to_ns {
+            true => Ok((from_ns, to_ns, "the window asked for".into())),
+            false => Err(Error::NoSuchTime(format!(
+                "the window ends at {to_ns} ns, which is not after its begin at {from_ns} ns"
+            ))),
+        };
+    }
+    if end_ns <= WHOLE_NS {
+        return Ok((0, end_ns.max(1), "the whole run".into()));
+    }
+    let slowest = report.slowest(usize::MAX);
+    let by_stopper = slowest.iter().find(|m| m.path == Path::Stopper);
+    let Some(m) = by_stopper.or(slowest.first()) else {
+        let why = "the first instants: the run has no move".into();
+        return Ok((0, WHOLE_NS, why));
+    };
+    let length = (m.total_ns() * AUTO_TIMES).max(AUTO_NS_MIN);
+    let middle = m.begin_ns + m.total_ns() / 2;
+    let from_ns = middle.saturating_sub(length / 2);
+    let kind = match m.path {
+        Path::Stopper => "slowest move by a stopper",
+        _ => "slowest move",
+    };
+    let task = names::task(&m.comm, m.tid);
+    let why = format!("around the {kind}: {task}, event @{}", m.seqs.migrate);
+    Ok((from_ns, from_ns + length, why))
+}
+
+fn slices(source: &dyn Source, from_ns: u64, to_ns: u64) -> Result<Vec<Slice>, Error> {
+    let cpus = source.info().cpus as usize;
+    let mut running: Vec<Option<Slice>> = vec![None; cpus];
+    let mut slices = Vec::new();
+    let mut keep = |slice: Slice, end_ns: u64| {
+        if slice.from_ns < to_ns && end_ns > from_ns && slice.tid != 0 {
+            slices.push(Slice {
+                from_ns: slice.from_ns.max(from_ns),
+                to_ns: end_ns.min(to_ns),
+                ..slice
+            });
+        }
+    };
+    let walked = walk(source, &mut |event| {
+        let EventData::SchedSwitch(e) = &event.event.data else {
+            return Ok(());
+        };
+        let cpu = event.event.cpu;
+        let comm = e.next_comm.to_text();
+        let next = Slice {
+            cpu,
+            from_ns: event.time_ns,
+            to_ns: event.time_ns,
+            tid: e.next_pid,
+            stopper: names::stopper_cpu(&comm) == Some(cpu),
+            comm,
+        };
+        if let Some(slice) = running[cpu as usize].replace(next) {
+            keep(slice, event.time_ns);
+        }
+        Ok(())
+    })?;
+    for slice in running.into_iter().flatten() {
+        keep(slice, walked.end_ns);
+    }
+    slices.sort_by_key(|slice| (slice.cpu, slice.from_ns));
+    Ok(slices)
+}

@@ -29,15 +29,27 @@ fn only(trace: &Trace) -> Move {
 #[test]
 fn the_worked_example() {
     let m = only(&worked_example());
-    assert_eq!((m.kind, m.path, m.cause), (Kind::Move, Path::Stopper, Cause::Affinity));
-    assert_eq!((m.src_cpu, m.dst_cpu, m.tid, m.ended), (0, 1, 40, Ended::Ran));
+    assert_eq!(
+        (m.kind, m.path, m.cause),
+        (Kind::Move, Path::Stopper, Cause::Affinity)
+    );
+    assert_eq!(
+        (m.src_cpu, m.dst_cpu, m.tid, m.ended),
+        (0, 1, 40, Ended::Ran)
+    );
     assert_eq!(m.phases_ns, [2_400, 150, 350, 200, 2_000, 300]);
-    assert_eq!((m.begin_ns, m.end_ns, m.total_ns()), (10_500, 15_900, 5_400));
+    assert_eq!(
+        (m.begin_ns, m.end_ns, m.total_ns()),
+        (10_500, 15_900, 5_400)
+    );
     assert_eq!(m.phases_insns, [2_400, 150, 350, 200, 20, 300]);
     assert_eq!(m.pushed_ns, 0);
     let s = m.seqs;
     assert_eq!((s.begin, s.switch_out, s.work_queue), (2, Some(7), Some(2)));
-    assert_eq!((s.work_start, s.migrate, s.enqueued), (Some(8), 9, Some(10)));
+    assert_eq!(
+        (s.work_start, s.migrate, s.enqueued),
+        (Some(8), 9, Some(10))
+    );
     assert_eq!((s.ipi_send, s.ipi_entry, s.end), (Some(11), Some(14), 15));
 }
 
@@ -192,7 +204,12 @@ fn a_direct_affinity_change_begins_at_its_entry() {
 #[test]
 fn a_pull_begins_with_the_migrate_event() {
     let mut t = Trace::new(2);
-    t.at(1, 5_300).migrate("set_task_cpu detach_task load_balance newidle_balance", HOG, 0, 1);
+    t.at(1, 5_300).migrate(
+        "set_task_cpu detach_task load_balance newidle_balance",
+        HOG,
+        0,
+        1,
+    );
     t.at(1, 5_350).enqueued(HOG, 1);
     t.at(1, 5_900).switch(IDLE1, R, HOG);
     let m = only(&t);
@@ -211,7 +228,12 @@ fn the_wake_up_after_a_sleeping_outcome_is_affinity() {
     t.at(0, 5_200).switch(HOG, S, STOP0);
     t.at(0, 5_300).work_start(work, -1);
     t.at(0, 5_400).complete_pending(work);
-    let after = After { cpu: 0, on_rq: 0, mask: 0b10, nr_todo: -1 };
+    let after = After {
+        cpu: 0,
+        on_rq: 0,
+        mask: 0b10,
+        nr_todo: -1,
+    };
     t.at(0, 5_500).work_done(work, after);
     t.at(1, 6_000).waking(HOG, 0);
     t.at(1, 6_100).fallback(HOG, 0, 1);
@@ -254,13 +276,33 @@ fn a_requeued_work_begins_at_the_first_queueing() {
     let mut t = Trace::new(3);
     t.at(2, 5_000).work_queue(AFFINE, first, -1);
     t.at(0, 5_300).work_start(first, -1);
-    t.at(0, 5_400).work_queue("__cpu_stop_queue_work stop_one_cpu_nowait migration_cpu_stop", second, -1);
-    t.at(0, 5_450).work_done(first, After { cpu: 1, on_rq: 1, mask: 0b100, nr_todo: -1 });
+    t.at(0, 5_400).work_queue(
+        "__cpu_stop_queue_work stop_one_cpu_nowait migration_cpu_stop",
+        second,
+        -1,
+    );
+    t.at(0, 5_450).work_done(
+        first,
+        After {
+            cpu: 1,
+            on_rq: 1,
+            mask: 0b100,
+            nr_todo: -1,
+        },
+    );
     t.at(1, 6_000).work_start(second, -1);
     t.at(1, 6_200).migrate(STOPPER_MOVE, HOG, 1, 2);
     t.at(1, 6_300).enqueued(HOG, 2);
     t.at(1, 6_350).complete_pending(second);
-    t.at(1, 6_400).work_done(second, After { cpu: 2, on_rq: 1, mask: 0b100, nr_todo: -1 });
+    t.at(1, 6_400).work_done(
+        second,
+        After {
+            cpu: 2,
+            on_rq: 1,
+            mask: 0b100,
+            nr_todo: -1,
+        },
+    );
     t.at(2, 7_000).switch(IDLE1, R, HOG);
     let m = only(&t);
     assert_eq!((m.seqs.begin, m.seqs.work_queue), (0, Some(2)));
@@ -276,7 +318,15 @@ fn a_pending_on_the_stack_is_used_again() {
     t.at(1, 5_000).work_queue(AFFINE, work, -1);
     t.at(0, 5_300).work_start(work, -1);
     t.at(0, 5_400).complete_pending(work);
-    t.at(0, 5_450).work_done(work, After { cpu: 0, on_rq: 1, mask: 0b11, nr_todo: -1 });
+    t.at(0, 5_450).work_done(
+        work,
+        After {
+            cpu: 0,
+            on_rq: 1,
+            mask: 0b11,
+            nr_todo: -1,
+        },
+    );
     t.at(1, 8_000).work_queue(AFFINE, work, -1);
     t.at(0, 8_100).work_start(work, -1);
     t.at(0, 8_200).migrate(STOPPER_MOVE, HOG, 0, 1);
@@ -307,10 +357,19 @@ fn a_work_without_a_task() {
     };
     let mut t = Trace::new(2);
     t.at(0, 4_000).switch(IDLE0, R, HOG);
-    t.at(1, 5_000).work_queue("cpu_stop_queue_work stop_one_cpu_nowait load_balance rebalance_domains", work, -1);
+    t.at(1, 5_000).work_queue(
+        "cpu_stop_queue_work stop_one_cpu_nowait load_balance rebalance_domains",
+        work,
+        -1,
+    );
     t.at(0, 6_200).switch(HOG, PREEMPTED, STOP0);
     t.at(0, 6_300).work_start(work, -1);
-    t.at(0, 6_500).migrate("set_task_cpu detach_task detach_one_task active_load_balance_cpu_stop", HOG, 0, 1);
+    t.at(0, 6_500).migrate(
+        "set_task_cpu detach_task detach_one_task active_load_balance_cpu_stop",
+        HOG,
+        0,
+        1,
+    );
     t.at(0, 6_540).enqueued(HOG, 1);
     t.at(1, 7_000).switch(IDLE1, R, HOG);
     let m = only(&t);
@@ -338,8 +397,14 @@ fn a_placement_is_a_row_of_its_own_kind() {
     t.at(1, 5_600).ipi_entry();
     t.at(1, 5_800).switch(IDLE1, R, HOG);
     let m = only(&t);
-    assert_eq!((m.kind, m.path, m.cause), (Kind::Placement, Path::Fork, Cause::Fork));
-    assert_eq!((m.phases_ns, m.total_ns()), ([500, 0, 0, 0, 2_000, 300], 2_800));
+    assert_eq!(
+        (m.kind, m.path, m.cause),
+        (Kind::Placement, Path::Fork, Cause::Fork)
+    );
+    assert_eq!(
+        (m.phases_ns, m.total_ns()),
+        ([500, 0, 0, 0, 2_000, 300], 2_800)
+    );
     assert!(!m.counts());
 
     let mut t = Trace::new(2);
@@ -356,7 +421,12 @@ fn moves_that_do_not_end_in_a_run() {
     t.at(0, 5_000).waking(HOG, 0);
     t.at(0, 5_100).migrate(WAKE_MOVE, HOG, 0, 1);
     t.at(0, 5_200).enqueued(HOG, 1);
-    t.at(2, 5_900).migrate("set_task_cpu detach_task load_balance newidle_balance", HOG, 1, 2);
+    t.at(2, 5_900).migrate(
+        "set_task_cpu detach_task load_balance newidle_balance",
+        HOG,
+        1,
+        2,
+    );
     t.at(2, 6_000).waking(OTHER, 2);
     t.at(2, 6_100).migrate(WAKE_MOVE, OTHER, 2, 0);
     t.at(2, 6_200).exit(OTHER);
@@ -365,7 +435,10 @@ fn moves_that_do_not_end_in_a_run() {
     let ended: Vec<Ended> = moves.iter().map(|m| m.ended).collect();
     assert_eq!(ended, [Ended::Moved, Ended::Open, Ended::Exit]);
     assert_eq!(moves[0].phases_ns, [100, 0, 0, 100, 0, 700]);
-    assert_eq!((moves[1].phases_ns, moves[1].end_ns), ([0, 0, 0, 3_100, 0, 0], 9_000));
+    assert_eq!(
+        (moves[1].phases_ns, moves[1].end_ns),
+        ([0, 0, 0, 3_100, 0, 0], 9_000)
+    );
     assert_eq!(moves[2].phases_ns, [100, 0, 0, 100, 0, 0]);
     assert!(moves.iter().all(|m| !m.counts()));
 }
@@ -402,7 +475,8 @@ fn a_pushed_boundary_is_told() {
 #[test]
 fn an_unknown_cause_is_an_error() {
     let mut t = Trace::new(2);
-    t.at(0, 5_100).migrate("set_task_cpu somebody_new kthread", HOG, 0, 1);
+    t.at(0, 5_100)
+        .migrate("set_task_cpu somebody_new kthread", HOG, 0, 1);
     let error = analyze(&t).expect_err("no rule").to_string();
     assert!(
         error.contains("set_task_cpu <- somebody_new <- kthread") && error.contains("hog/0[40]"),
@@ -415,7 +489,16 @@ fn an_unknown_cause_is_an_error() {
 fn works_out_of_order_are_an_error() {
     let mut t = Trace::new(1);
     t.at(0, 5_000).work_queue(AFFINE, affinity(0, HOG), -1);
-    t.at(0, 5_100).work_start(Work { work: 0x999, ..affinity(0, HOG) }, -1);
+    t.at(0, 5_100).work_start(
+        Work {
+            work: 0x999,
+            ..affinity(0, HOG)
+        },
+        -1,
+    );
     let error = analyze(&t).expect_err("0x100 is first").to_string();
-    assert!(error.starts_with("event 1 contradicts") && error.contains("0x100"), "{error}");
+    assert!(
+        error.starts_with("event 1 contradicts") && error.contains("0x100"),
+        "{error}"
+    );
 }

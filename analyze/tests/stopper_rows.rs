@@ -60,8 +60,14 @@ fn the_worked_example() {
     assert_eq!((w.lost_ns, w.elsewhere_ns), (Some(1_200), Some(0)));
     assert_eq!(w.outcome, Some(Outcome::Moved));
     let victim = w.victim.expect("the hog");
-    assert_eq!((victim.task.tid, victim.prio, victim.class()), (40, 120, "fair"));
-    assert_eq!((w.caller.as_str(), w.func.as_str()), ("affine_move_task", "migration_cpu_stop"));
+    assert_eq!(
+        (victim.task.tid, victim.prio, victim.class()),
+        (40, 120, "fair")
+    );
+    assert_eq!(
+        (w.caller.as_str(), w.func.as_str()),
+        ("affine_move_task", "migration_cpu_stop")
+    );
     assert_eq!((w.queuer.tid, w.queuer_cpu, w.cpu), (41, 1, 0));
     assert_eq!((w.done_to_waiter, w.pending_to_waiter), (None, None));
     let total = report(&trace).totals[0];
@@ -80,8 +86,14 @@ fn the_worked_example() {
 /// ```
 #[test]
 fn works_share_an_episode_and_the_last_takes_the_tail() {
-    let a = Work { work: 0x301, ..PLAIN };
-    let b = Work { work: 0x302, ..PLAIN };
+    let a = Work {
+        work: 0x301,
+        ..PLAIN
+    };
+    let b = Work {
+        work: 0x302,
+        ..PLAIN
+    };
     let mut t = Trace::new(2);
     t.at(0, 900).switch(IDLE0, R, HOG);
     t.at(1, 1_000).work_queue("q q caller", a, -1);
@@ -94,9 +106,17 @@ fn works_share_an_episode_and_the_last_takes_the_tail() {
     t.at(0, 1_900).work_done(b, NOBODY);
     t.at(0, 2_050).switch(STOP0, S, HOG);
     let r = report(&t);
-    let [a, b] = &r.works[..] else { panic!("two works") };
-    assert_eq!((a.queue_to_wake_ns(), a.wake_to_run_ns()), (Some(10), Some(290)));
-    assert_eq!((b.queue_to_wake_ns(), b.wake_to_run_ns()), (Some(0), Some(250)));
+    let [a, b] = &r.works[..] else {
+        panic!("two works")
+    };
+    assert_eq!(
+        (a.queue_to_wake_ns(), a.wake_to_run_ns()),
+        (Some(10), Some(290))
+    );
+    assert_eq!(
+        (b.queue_to_wake_ns(), b.wake_to_run_ns()),
+        (Some(0), Some(250))
+    );
     assert_eq!(a.share.map(|s| s.ns()), Some(300));
     assert_eq!(b.share.map(|s| s.ns()), Some(550));
     assert_eq!((a.lost_ns, b.lost_ns), (Some(300), Some(550)));
@@ -132,10 +152,19 @@ fn no_victim_no_loss() {
     t.at(0, 3_150).switch(STOP0, S, OTHER);
     let r = report(&t);
     let before: Vec<_> = r.works.iter().map(|w| (w.before, w.lost_ns)).collect();
-    assert_eq!(before, [(Some(Before::Idle), None), (Some(Before::Blocked), None)]);
+    assert_eq!(
+        before,
+        [(Some(Before::Idle), None), (Some(Before::Blocked), None)]
+    );
     let total = r.totals[0];
-    assert_eq!((total.idle_ns, total.blocked_ns, total.overhead_ns), (300, 450, 150));
-    assert_eq!((total.occupancy_ns, total.episodes, total.works), (900, 3, 2));
+    assert_eq!(
+        (total.idle_ns, total.blocked_ns, total.overhead_ns),
+        (300, 450, 150)
+    );
+    assert_eq!(
+        (total.occupancy_ns, total.episodes, total.works),
+        (900, 3, 2)
+    );
     assert_eq!(r.overhead.len(), 1);
     assert_eq!((r.overhead[0].begin.seq, r.overhead[0].insns), (10, 150));
 }
@@ -196,23 +225,47 @@ fn the_order_of_events_is_not_the_order_of_time() {
 /// ```
 #[test]
 fn the_waiter_of_a_request() {
-    let a = Work { work: 0x401, done: 0x400, ..PLAIN };
-    let b = Work { work: 0x402, done: 0x400, cpu: 1, ..PLAIN };
+    let a = Work {
+        work: 0x401,
+        done: 0x400,
+        ..PLAIN
+    };
+    let b = Work {
+        work: 0x402,
+        done: 0x400,
+        cpu: 1,
+        ..PLAIN
+    };
     let mut t = Trace::new(2);
     t.at(1, 900).switch(IDLE1, R, ASKER);
     t.at(1, 1_000).work_queue("q q stop_cpus", a, 2);
     t.at(1, 1_050).work_queue("q q stop_cpus", b, 2);
     t.at(1, 1_100).switch(ASKER, PREEMPTED, STOP1);
     t.at(1, 1_200).work_start(b, 2);
-    t.at(1, 1_300).work_done(b, After { nr_todo: 1, ..NOBODY });
+    t.at(1, 1_300).work_done(
+        b,
+        After {
+            nr_todo: 1,
+            ..NOBODY
+        },
+    );
     t.at(0, 1_400).switch(IDLE0, R, STOP0);
     t.at(0, 1_500).work_start(a, 1);
     t.at(0, 1_680).complete_done(a);
-    t.at(0, 1_700).work_done(a, After { nr_todo: 0, ..NOBODY });
+    t.at(0, 1_700).work_done(
+        a,
+        After {
+            nr_todo: 0,
+            ..NOBODY
+        },
+    );
     t.at(1, 1_900).switch(STOP1, S, ASKER);
     t.at(0, 2_000).switch(STOP0, S, IDLE0);
     let r = report(&t);
-    assert_eq!((r.works[0].done_to_waiter, r.works[1].done_to_waiter), (Some(220), None));
+    assert_eq!(
+        (r.works[0].done_to_waiter, r.works[1].done_to_waiter),
+        (Some(220), None)
+    );
     assert_eq!(r.works[0].waiter_seqs, Some((8, 10)));
 }
 
@@ -220,19 +273,32 @@ fn the_waiter_of_a_request() {
 /// a work that nobody waits for has null.
 #[test]
 fn a_waiter_that_runs_and_no_waiter() {
-    let waited = Work { work: 0x401, done: 0x400, ..PLAIN };
+    let waited = Work {
+        work: 0x401,
+        done: 0x400,
+        ..PLAIN
+    };
     let mut t = Trace::new(2);
     t.at(1, 900).switch(IDLE1, R, ASKER);
     t.at(1, 1_000).work_queue("q q stop_one_cpu", waited, 1);
     t.at(1, 1_010).work_queue("q q caller", PLAIN, -1);
     t.at(0, 1_400).switch(IDLE0, R, STOP0);
     t.at(0, 1_500).work_start(waited, 1);
-    t.at(0, 1_700).work_done(waited, After { nr_todo: 0, ..NOBODY });
+    t.at(0, 1_700).work_done(
+        waited,
+        After {
+            nr_todo: 0,
+            ..NOBODY
+        },
+    );
     t.at(0, 1_800).work_start(PLAIN, -1);
     t.at(0, 1_900).work_done(PLAIN, NOBODY);
     t.at(0, 2_000).switch(STOP0, S, IDLE0);
     let r = report(&t);
-    assert_eq!((r.works[0].done_to_waiter, r.works[1].done_to_waiter), (Some(0), None));
+    assert_eq!(
+        (r.works[0].done_to_waiter, r.works[1].done_to_waiter),
+        (Some(0), None)
+    );
 }
 
 /// pending→waiter starts at `stop:complete` of the pending: 2,400, and the asker runs at 2,950.
@@ -271,7 +337,12 @@ fn outcome(asleep: bool, after: After) -> Option<Outcome> {
 
 #[test]
 fn outcomes_by_the_task_at_the_done() {
-    let after = |cpu, on_rq, mask| After { cpu, on_rq, mask, nr_todo: -1 };
+    let after = |cpu, on_rq, mask| After {
+        cpu,
+        on_rq,
+        mask,
+        nr_todo: -1,
+    };
     assert_eq!(outcome(false, after(0, 1, 0b01)), Some(Outcome::AlreadyOk));
     assert_eq!(outcome(false, after(0, 1, 0b10)), Some(Outcome::Raced));
     assert_eq!(outcome(false, after(0, 0, 0b10)), Some(Outcome::Sleeping));
@@ -314,14 +385,28 @@ fn a_requeued_work_and_its_successor() {
     t.at(2, 1_050).switch(ASKER, D, T(0, "swapper/2"));
     t.at(0, 1_200).switch(IDLE0, R, STOP0);
     t.at(0, 1_300).work_start(first, -1);
-    t.at(0, 1_400).work_queue("q q migration_cpu_stop", second, -1);
-    t.at(0, 1_450).work_done(first, After { mask: 0b100, ..DONE });
+    t.at(0, 1_400)
+        .work_queue("q q migration_cpu_stop", second, -1);
+    t.at(0, 1_450).work_done(
+        first,
+        After {
+            mask: 0b100,
+            ..DONE
+        },
+    );
     t.at(0, 1_500).switch(STOP0, S, IDLE0);
     t.at(1, 2_000).switch(HOG, PREEMPTED, STOP1);
     t.at(1, 2_100).work_start(second, -1);
     t.at(1, 2_200).migrate(STOPPER_MOVE, HOG, 1, 2);
     t.at(1, 2_300).complete_pending(second);
-    t.at(1, 2_400).work_done(second, After { cpu: 2, mask: 0b100, ..DONE });
+    t.at(1, 2_400).work_done(
+        second,
+        After {
+            cpu: 2,
+            mask: 0b100,
+            ..DONE
+        },
+    );
     t.at(1, 2_500).switch(STOP1, S, IDLE1);
     t.at(2, 4_300).switch(T(0, "swapper/2"), R, ASKER);
     let r = report(&t);
@@ -353,7 +438,11 @@ fn the_counts_are_checked() {
     let mut t = worked_example();
     let counts = |t: &Trace| analyze(t).expect("good").checks[1].holds;
     t.info_mut().outcome = Some("power off".into());
-    let guest = |n| GuestWorks { queued: n, started: n, done: n };
+    let guest = |n| GuestWorks {
+        queued: n,
+        started: n,
+        done: n,
+    };
     t.info_mut().guest_works = Some(guest(1));
     assert!(counts(&t));
     t.info_mut().guest_works = Some(guest(2));

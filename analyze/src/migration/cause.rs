@@ -41,7 +41,11 @@ const fn direct(cause: Cause) -> Says {
 }
 
 const NEWIDLE: &[&str] = &["newidle_balance", "sched_balance_newidle"];
-const NOHZ: &[&str] = &["nohz_idle_balance", "_nohz_idle_balance", "nohz_run_idle_balance"];
+const NOHZ: &[&str] = &[
+    "nohz_idle_balance",
+    "_nohz_idle_balance",
+    "nohz_run_idle_balance",
+];
 const PERIODIC: &[&str] = &["rebalance_domains", "run_rebalance_domains"];
 const ACTIVE: &[&str] = &["active_load_balance_cpu_stop"];
 const ENABLE: &[&str] = &["migrate_enable"];
@@ -151,7 +155,8 @@ mod tests {
     use super::*;
 
     fn cause(stack: &str, queuer: &str) -> Option<(Path, Cause)> {
-        let split = |text: &str| -> Vec<String> { text.split_whitespace().map(Into::into).collect() };
+        let split =
+            |text: &str| -> Vec<String> { text.split_whitespace().map(Into::into).collect() };
         classify(&split(stack), &split(queuer), WakeFacts::default())
     }
 
@@ -160,11 +165,9 @@ mod tests {
         let waiter = "set_task_cpu try_to_wake_up swake_up_all complete_all migration_cpu_stop";
         assert_eq!(cause(waiter, ""), Some((Path::Wake, Cause::Wake)));
         let moved = "set_task_cpu move_queued_task __migrate_task migration_cpu_stop";
-        let setter = "cpu_stop_queue_work stop_one_cpu_nowait affine_move_task __set_cpus_allowed_ptr";
-        assert_eq!(
-            cause(moved, setter),
-            Some((Path::Stopper, Cause::Affinity))
-        );
+        let setter =
+            "cpu_stop_queue_work stop_one_cpu_nowait affine_move_task __set_cpus_allowed_ptr";
+        assert_eq!(cause(moved, setter), Some((Path::Stopper, Cause::Affinity)));
     }
 
     #[test]
@@ -173,7 +176,12 @@ mod tests {
         let direct = |cause| Some((Path::Direct, cause));
         assert_eq!(to("sched_setaffinity"), direct(Cause::Affinity));
         assert_eq!(to("migrate_enable"), direct(Cause::MigrateEnable));
-        let balance = |outer: &str| cause(&format!("detach_task detach_tasks load_balance {outer}"), "");
+        let balance = |outer: &str| {
+            cause(
+                &format!("detach_task detach_tasks load_balance {outer}"),
+                "",
+            )
+        };
         assert_eq!(balance("newidle_balance"), direct(Cause::BalanceNewidle));
         assert_eq!(balance("rebalance_domains"), direct(Cause::BalancePeriodic));
         assert_eq!(

@@ -11,8 +11,12 @@ use crate::table::Shown::{Everywhere, Machine, Text as TextOnly};
 use crate::table::{Col, Table, Value, col};
 
 const COLUMNS: &[Col<Move>] = &[
-    col("time_ns", "time", Instant, Everywhere, |m| m.begin_ns.into()),
-    col("task", "task[tid]", Text, TextOnly, |m| names::task(&m.comm, m.tid).into()),
+    col("time_ns", "time", Instant, Everywhere, |m| {
+        m.begin_ns.into()
+    }),
+    col("task", "task[tid]", Text, TextOnly, |m| {
+        names::task(&m.comm, m.tid).into()
+    }),
     col("kind", "kind", Text, Machine, |m| m.kind.name().into()),
     col("comm", "comm", Text, Machine, |m| m.comm.as_str().into()),
     col("tid", "tid", Number, Machine, |m| m.tid.into()),
@@ -21,32 +25,80 @@ const COLUMNS: &[Col<Move>] = &[
     col("src_cpu", "src", Number, Machine, |m| m.src_cpu.into()),
     col("dst_cpu", "dst", Number, Machine, |m| m.dst_cpu.into()),
     col("path", "path", Text, Everywhere, |m| m.path.name().into()),
-    col("cause", "cause", Text, Everywhere, |m| m.cause.name().into()),
-    col("off_src_ns", "off-src", Duration, Everywhere, |m| m.phases_ns[0].into()),
-    col("stop_wait_ns", "stop-wait", Duration, Everywhere, |m| m.phases_ns[1].into()),
-    col("stop_run_ns", "stop-run", Duration, Everywhere, |m| m.phases_ns[2].into()),
-    col("enq_dst_ns", "enq-dst", Duration, Everywhere, |m| m.phases_ns[3].into()),
-    col("ipi_ns", "ipi", Duration, Everywhere, |m| m.phases_ns[4].into()),
-    col("first_run_ns", "first-run", Duration, Everywhere, |m| m.phases_ns[5].into()),
-    col("total_ns", "total(us)", Duration, Everywhere, |m| m.total_ns().into()),
-    col("total_insns", "insns", Number, Everywhere, |m| m.total_insns().into()),
-    col("ended", "ended", Text, Everywhere, |m| m.ended.name().into()),
+    col("cause", "cause", Text, Everywhere, |m| {
+        m.cause.name().into()
+    }),
+    col("off_src_ns", "off-src", Duration, Everywhere, |m| {
+        m.phases_ns[0].into()
+    }),
+    col("stop_wait_ns", "stop-wait", Duration, Everywhere, |m| {
+        m.phases_ns[1].into()
+    }),
+    col("stop_run_ns", "stop-run", Duration, Everywhere, |m| {
+        m.phases_ns[2].into()
+    }),
+    col("enq_dst_ns", "enq-dst", Duration, Everywhere, |m| {
+        m.phases_ns[3].into()
+    }),
+    col("ipi_ns", "ipi", Duration, Everywhere, |m| {
+        m.phases_ns[4].into()
+    }),
+    col("first_run_ns", "first-run", Duration, Everywhere, |m| {
+        m.phases_ns[5].into()
+    }),
+    col("total_ns", "total(us)", Duration, Everywhere, |m| {
+        m.total_ns().into()
+    }),
+    col("total_insns", "insns", Number, Everywhere, |m| {
+        m.total_insns().into()
+    }),
+    col("ended", "ended", Text, Everywhere, |m| {
+        m.ended.name().into()
+    }),
     col("end_ns", "end", Instant, Machine, |m| m.end_ns.into()),
-    col("pushed_ns", "pushed", Duration, Machine, |m| m.pushed_ns.into()),
-    col("off_src_insns", "", Number, Machine, |m| m.phases_insns[0].into()),
-    col("stop_wait_insns", "", Number, Machine, |m| m.phases_insns[1].into()),
-    col("stop_run_insns", "", Number, Machine, |m| m.phases_insns[2].into()),
-    col("enq_dst_insns", "", Number, Machine, |m| m.phases_insns[3].into()),
-    col("ipi_insns", "", Number, Machine, |m| m.phases_insns[4].into()),
-    col("first_run_insns", "", Number, Machine, |m| m.phases_insns[5].into()),
-    col("begin_seq", "begin", Event, Everywhere, |m| m.seqs.begin.into()),
-    col("switch_out_seq", "", Event, Machine, |m| m.seqs.switch_out.into()),
-    col("work_queue_seq", "", Event, Machine, |m| m.seqs.work_queue.into()),
-    col("work_start_seq", "", Event, Machine, |m| m.seqs.work_start.into()),
+    col("pushed_ns", "pushed", Duration, Machine, |m| {
+        m.pushed_ns.into()
+    }),
+    col("off_src_insns", "", Number, Machine, |m| {
+        m.phases_insns[0].into()
+    }),
+    col("stop_wait_insns", "", Number, Machine, |m| {
+        m.phases_insns[1].into()
+    }),
+    col("stop_run_insns", "", Number, Machine, |m| {
+        m.phases_insns[2].into()
+    }),
+    col("enq_dst_insns", "", Number, Machine, |m| {
+        m.phases_insns[3].into()
+    }),
+    col("ipi_insns", "", Number, Machine, |m| {
+        m.phases_insns[4].into()
+    }),
+    col("first_run_insns", "", Number, Machine, |m| {
+        m.phases_insns[5].into()
+    }),
+    col("begin_seq", "begin", Event, Everywhere, |m| {
+        m.seqs.begin.into()
+    }),
+    col("switch_out_seq", "", Event, Machine, |m| {
+        m.seqs.switch_out.into()
+    }),
+    col("work_queue_seq", "", Event, Machine, |m| {
+        m.seqs.work_queue.into()
+    }),
+    col("work_start_seq", "", Event, Machine, |m| {
+        m.seqs.work_start.into()
+    }),
     col("migrate_seq", "", Event, Machine, |m| m.seqs.migrate.into()),
-    col("enqueued_seq", "", Event, Machine, |m| m.seqs.enqueued.into()),
-    col("ipi_send_seq", "", Event, Machine, |m| m.seqs.ipi_send.into()),
-    col("ipi_entry_seq", "", Event, Machine, |m| m.seqs.ipi_entry.into()),
+    col("enqueued_seq", "", Event, Machine, |m| {
+        m.seqs.enqueued.into()
+    }),
+    col("ipi_send_seq", "", Event, Machine, |m| {
+        m.seqs.ipi_send.into()
+    }),
+    col("ipi_entry_seq", "", Event, Machine, |m| {
+        m.seqs.ipi_entry.into()
+    }),
     col("end_seq", "", Event, Machine, |m| m.seqs.end.into()),
 ];
 
@@ -73,14 +125,28 @@ struct Line {
 macro_rules! summary_columns {
     ($group:literal, $rows_key:literal, $rows:literal) => {
         &[
-            col($group, $group, Text, Everywhere, |l: &Line| l.group.as_str().into()),
+            col($group, $group, Text, Everywhere, |l: &Line| {
+                l.group.as_str().into()
+            }),
             col($rows_key, $rows, Number, Everywhere, |l| l.rows.into()),
-            col("count", "ran", Number, Everywhere, |l| l.summary.count.into()),
-            col("p50_ns", "p50(us)", Duration, Everywhere, |l| l.summary.p50_ns.into()),
-            col("p90_ns", "p90(us)", Duration, Everywhere, |l| l.summary.p90_ns.into()),
-            col("p99_ns", "p99(us)", Duration, Everywhere, |l| l.summary.p99_ns.into()),
-            col("max_ns", "max(us)", Duration, Everywhere, |l| max(l, |m| m.value_ns)),
-            col("max_time_ns", "max at(s)", Instant, Everywhere, |l| max(l, |m| m.time_ns)),
+            col("count", "ran", Number, Everywhere, |l| {
+                l.summary.count.into()
+            }),
+            col("p50_ns", "p50(us)", Duration, Everywhere, |l| {
+                l.summary.p50_ns.into()
+            }),
+            col("p90_ns", "p90(us)", Duration, Everywhere, |l| {
+                l.summary.p90_ns.into()
+            }),
+            col("p99_ns", "p99(us)", Duration, Everywhere, |l| {
+                l.summary.p99_ns.into()
+            }),
+            col("max_ns", "max(us)", Duration, Everywhere, |l| {
+                max(l, |m| m.value_ns)
+            }),
+            col("max_time_ns", "max at(s)", Instant, Everywhere, |l| {
+                max(l, |m| m.time_ns)
+            }),
             col("max_seq", "event", Event, Everywhere, |l| max(l, |m| m.seq)),
         ]
     };
@@ -130,7 +196,8 @@ fn totals(rows: &[Move]) -> Table {
         }
     }
     lines.push(line("placements".into(), placed));
-    let title = "from begin to the first run at the destination; only moves that ran are in percentiles";
+    let title =
+        "from begin to the first run at the destination; only moves that ran are in percentiles";
     Table::new("summary", title, TOTALS, &lines)
 }
 

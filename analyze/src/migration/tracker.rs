@@ -14,11 +14,11 @@ use super::cause::{WakeFacts, classify};
 use super::phases::{Mark, Phases};
 use super::state::{Ipi, Newborn, OpenMove, OpenWork, StopRequest, Task, Vector, WorkState};
 use super::{Boundaries, Cause, Ended, Kind, Move, Path, Phase};
+use crate::Error;
 use crate::causal::{Request, Stamped, Walked};
 use crate::names;
 use crate::source::Source;
 use crate::works::{WorkId, Works};
-use crate::Error;
 
 /// Moves of tasks that ran when the stopper that had a work for them switched in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -409,7 +409,10 @@ impl<'s> Tracker<'s> {
             (Path::Stopper, None) => {
                 return Err(Error::Inconsistent {
                     seq: mark.seq,
-                    what: format!("a stopper's function moves a task, but cpu {} runs no work", mark.cpu),
+                    what: format!(
+                        "a stopper's function moves a task, but cpu {} runs no work",
+                        mark.cpu
+                    ),
                 });
             }
             _ => self.begin_without_work(e.pid, path, cause, event.event.pid, mark),
@@ -446,7 +449,8 @@ impl<'s> Tracker<'s> {
         let task = self.tasks.get(&e.pid);
         let mask = task.and_then(|task| task.mask);
         let wake = WakeFacts {
-            source_not_allowed: mask.is_some_and(|mask| mask != 0 && mask >> (orig_cpu & 63) & 1 == 0),
+            source_not_allowed: mask
+                .is_some_and(|mask| mask != 0 && mask >> (orig_cpu & 63) & 1 == 0),
             fallback: task.is_some_and(|task| task.fallback),
         };
         classify(&stack, &queuer, wake).ok_or_else(|| Error::Unclassified {
@@ -507,9 +511,9 @@ impl<'s> Tracker<'s> {
             (Path::Direct, Cause::Affinity | Cause::MigrateEnable) => asked.map(|(mark, _)| mark),
             _ => None,
         };
-        let last_out = task.last_out.filter(|out| {
-            begin.is_some_and(|begin| out.seq > begin.seq)
-        });
+        let last_out = task
+            .last_out
+            .filter(|out| begin.is_some_and(|begin| out.seq > begin.seq));
         let mut phases = Phases::new(begin.unwrap_or(*mark), &self.retired);
         phases.advance(Phase::OffSrc, mark, &self.retired);
         let seqs = Boundaries {

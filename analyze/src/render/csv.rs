@@ -5,16 +5,17 @@ use std::io::Write;
 
 use crate::Error;
 use crate::report::{Options, Report};
-use crate::table::Value;
+use crate::table::{Table, Value};
 
-pub(crate) fn write(
-    report: &Report,
-    options: &Options,
-    out: &mut dyn Write,
-) -> Result<(), Error> {
-    let Some(table) = report.chosen(options)?.first().copied() else {
-        return Ok(());
-    };
+pub(crate) fn write(report: &Report, options: &Options, out: &mut dyn Write) -> Result<(), Error> {
+    match report.chosen(options)?.first() {
+        Some(table) => write_table(table, out),
+        None => Ok(()),
+    }
+}
+
+/// Writes one table.
+pub(crate) fn write_table(table: &Table, out: &mut dyn Write) -> Result<(), Error> {
     let shown = table.shown(false);
     let heads: Vec<&str> = shown.iter().map(|i| table.columns[*i].key).collect();
     writeln!(out, "{}", heads.join(","))?;

@@ -8,11 +8,7 @@ use crate::Error;
 use crate::report::{Footer, Options, Report};
 use crate::table::{Table, Value};
 
-pub(crate) fn write(
-    report: &Report,
-    options: &Options,
-    out: &mut dyn Write,
-) -> Result<(), Error> {
+pub(crate) fn write(report: &Report, options: &Options, out: &mut dyn Write) -> Result<(), Error> {
     // Row by row: a report may have very many rows, and one a line is what diff and grep like.
     writeln!(out, "{{")?;
     for table in report.chosen(options)? {
@@ -66,7 +62,10 @@ fn footer(footer: &Footer) -> Json {
     map.insert("policy".into(), footer.policy.as_str().into());
     map.insert("bound_ns".into(), footer.bound_ns().into());
     map.insert("quantum_ns".into(), footer.quantum_ns.into());
-    map.insert("longest_stretch_ns".into(), footer.longest_stretch_ns.into());
+    map.insert(
+        "longest_stretch_ns".into(),
+        footer.longest_stretch_ns.into(),
+    );
     map.insert("pushed_ns_max".into(), footer.pushed_ns_max.into());
     Json::Object(map)
 }

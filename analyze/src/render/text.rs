@@ -6,11 +6,7 @@ use crate::Error;
 use crate::report::{Check, Options, Report};
 use crate::table::{Column, Kind, Table, Value};
 
-pub(crate) fn write(
-    report: &Report,
-    options: &Options,
-    out: &mut dyn Write,
-) -> Result<(), Error> {
+pub(crate) fn write(report: &Report, options: &Options, out: &mut dyn Write) -> Result<(), Error> {
     writeln!(out, "# {}", report.title)?;
     for table in report.chosen(options)? {
         writeln!(out)?;
@@ -106,6 +102,7 @@ pub(crate) fn cell(column: &Column, value: &Value) -> String {
         (Kind::Duration, Value::Int(ns)) if *ns < 0 => format!("-{}", micros(ns.unsigned_abs())),
         (Kind::Duration, Value::Int(ns)) => micros(ns.unsigned_abs()),
         (Kind::Event, Value::Uint(seq)) => format!("@{seq}"),
+        (Kind::Mask, Value::Uint(mask)) => format!("{mask:x}"),
         (_, Value::Uint(number)) => number.to_string(),
         (_, Value::Int(number)) => number.to_string(),
     }

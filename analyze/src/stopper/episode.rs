@@ -96,7 +96,9 @@ impl Episode {
     }
 
     pub(super) fn occupancy_ns(&self) -> u64 {
-        let end = self.end.map_or(self.begin.point.time_ns, |end| end.point.time_ns);
+        let end = self
+            .end
+            .map_or(self.begin.point.time_ns, |end| end.point.time_ns);
         end - self.begin.point.time_ns
     }
 
@@ -116,7 +118,9 @@ impl Episode {
         let charge = |&(work, begin, end): &(WorkId, Cut, Cut)| {
             let (from, to) = (begin.point.time_ns, end.point.time_ns);
             let in_state = |wanted: &dyn Fn(TaskState) -> bool| {
-                self.victim.as_ref().map(|_| self.victim_ns(from, to, wanted))
+                self.victim
+                    .as_ref()
+                    .map(|_| self.victim_ns(from, to, wanted))
             };
             Charge {
                 work,

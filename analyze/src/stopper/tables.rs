@@ -11,47 +11,105 @@ use crate::table::Shown::{Everywhere, Machine, Text as TextOnly};
 use crate::table::{Col, Table, Value, col};
 
 const COLUMNS: &[Col<Work>] = &[
-    col("time_ns", "time", Instant, Everywhere, |w| w.queue.time_ns.into()),
+    col("time_ns", "time", Instant, Everywhere, |w| {
+        w.queue.time_ns.into()
+    }),
     col("cpu", "cpu", Number, Everywhere, |w| w.cpu.into()),
     col("queued_by", "queued-by", Text, TextOnly, |w| {
         format!("{}@{}", name(&w.queuer), w.queuer_cpu).into()
     }),
-    col("queued_by_comm", "", Text, Machine, |w| w.queuer.comm.as_str().into()),
-    col("queued_by_tid", "", Number, Machine, |w| w.queuer.tid.into()),
-    col("queued_by_cpu", "", Number, Machine, |w| w.queuer_cpu.into()),
+    col("queued_by_comm", "", Text, Machine, |w| {
+        w.queuer.comm.as_str().into()
+    }),
+    col("queued_by_tid", "", Number, Machine, |w| {
+        w.queuer.tid.into()
+    }),
+    col("queued_by_cpu", "", Number, Machine, |w| {
+        w.queuer_cpu.into()
+    }),
     col("caller", "", Text, Machine, |w| w.caller.as_str().into()),
     col("fn", "fn", Text, Everywhere, |w| w.func.as_str().into()),
-    col("task_comm", "", Text, Machine, |w| w.task.as_ref().map(|t| t.comm.as_str()).into()),
-    col("task_tid", "", Number, Machine, |w| w.task.as_ref().map(|t| t.tid).into()),
-    col("queue_to_wake_ns", "queue>wake", Duration, Everywhere, |w| w.queue_to_wake_ns().into()),
-    col("wake_to_run_ns", "wake>run", Duration, Everywhere, |w| w.wake_to_run_ns().into()),
+    col("task_comm", "", Text, Machine, |w| {
+        w.task.as_ref().map(|t| t.comm.as_str()).into()
+    }),
+    col("task_tid", "", Number, Machine, |w| {
+        w.task.as_ref().map(|t| t.tid).into()
+    }),
+    col(
+        "queue_to_wake_ns",
+        "queue>wake",
+        Duration,
+        Everywhere,
+        |w| w.queue_to_wake_ns().into(),
+    ),
+    col("wake_to_run_ns", "wake>run", Duration, Everywhere, |w| {
+        w.wake_to_run_ns().into()
+    }),
     col("run_ns", "run", Duration, Everywhere, |w| w.run_ns().into()),
     col("to_waiter_ns", ">waiter", Duration, TextOnly, |w| {
         w.done_to_waiter.or(w.pending_to_waiter).into()
     }),
-    col("done_to_waiter_ns", "", Duration, Machine, |w| w.done_to_waiter.into()),
-    col("pending_to_waiter_ns", "", Duration, Machine, |w| w.pending_to_waiter.into()),
+    col("done_to_waiter_ns", "", Duration, Machine, |w| {
+        w.done_to_waiter.into()
+    }),
+    col("pending_to_waiter_ns", "", Duration, Machine, |w| {
+        w.pending_to_waiter.into()
+    }),
     col("victim", "victim[tid]", Text, TextOnly, |w| {
         w.victim.as_ref().map(|v| name(&v.task)).into()
     }),
-    col("victim_comm", "", Text, Machine, |w| w.victim.as_ref().map(|v| v.task.comm.as_str()).into()),
-    col("victim_tid", "", Number, Machine, |w| w.victim.as_ref().map(|v| v.task.tid).into()),
-    col("victim_class", "", Text, Machine, |w| w.victim.as_ref().map(|v| v.class()).into()),
-    col("victim_prio", "", Number, Machine, |w| w.victim.as_ref().map(|v| v.prio).into()),
-    col("share_ns", "", Duration, Machine, |w| w.share.map(|s| s.ns()).into()),
-    col("victim_lost_ns", "lost(us)", Duration, Everywhere, |w| w.lost_ns.into()),
-    col("victim_elsewhere_ns", "", Duration, Machine, |w| w.elsewhere_ns.into()),
-    col("share_insns", "insns", Number, Everywhere, |w| w.share.map(|s| s.insns).into()),
-    col("outcome", "outcome", Text, Everywhere, |w| w.outcome.map(Outcome::name).into()),
+    col("victim_comm", "", Text, Machine, |w| {
+        w.victim.as_ref().map(|v| v.task.comm.as_str()).into()
+    }),
+    col("victim_tid", "", Number, Machine, |w| {
+        w.victim.as_ref().map(|v| v.task.tid).into()
+    }),
+    col("victim_class", "", Text, Machine, |w| {
+        w.victim.as_ref().map(|v| v.class()).into()
+    }),
+    col("victim_prio", "", Number, Machine, |w| {
+        w.victim.as_ref().map(|v| v.prio).into()
+    }),
+    col("share_ns", "", Duration, Machine, |w| {
+        w.share.map(|s| s.ns()).into()
+    }),
+    col("victim_lost_ns", "lost(us)", Duration, Everywhere, |w| {
+        w.lost_ns.into()
+    }),
+    col("victim_elsewhere_ns", "", Duration, Machine, |w| {
+        w.elsewhere_ns.into()
+    }),
+    col("share_insns", "insns", Number, Everywhere, |w| {
+        w.share.map(|s| s.insns).into()
+    }),
+    col("outcome", "outcome", Text, Everywhere, |w| {
+        w.outcome.map(Outcome::name).into()
+    }),
     col("pushed_ns", "", Duration, Machine, |w| w.pushed_ns.into()),
-    col("queue_seq", "event", Event, Everywhere, |w| w.queue.seq.into()),
-    col("waking_seq", "", Event, Machine, |w| w.waking.map(|p| p.seq).into()),
-    col("start_seq", "", Event, Machine, |w| w.start.map(|p| p.seq).into()),
-    col("done_seq", "", Event, Machine, |w| w.done.map(|p| p.seq).into()),
-    col("share_begin_seq", "", Event, Machine, |w| w.share.map(|s| s.begin.seq).into()),
-    col("share_end_seq", "", Event, Machine, |w| w.share.map(|s| s.end.seq).into()),
-    col("released_seq", "", Event, Machine, |w| w.waiter_seqs.map(|s| s.0).into()),
-    col("waiter_in_seq", "", Event, Machine, |w| w.waiter_seqs.map(|s| s.1).into()),
+    col("queue_seq", "event", Event, Everywhere, |w| {
+        w.queue.seq.into()
+    }),
+    col("waking_seq", "", Event, Machine, |w| {
+        w.waking.map(|p| p.seq).into()
+    }),
+    col("start_seq", "", Event, Machine, |w| {
+        w.start.map(|p| p.seq).into()
+    }),
+    col("done_seq", "", Event, Machine, |w| {
+        w.done.map(|p| p.seq).into()
+    }),
+    col("share_begin_seq", "", Event, Machine, |w| {
+        w.share.map(|s| s.begin.seq).into()
+    }),
+    col("share_end_seq", "", Event, Machine, |w| {
+        w.share.map(|s| s.end.seq).into()
+    }),
+    col("released_seq", "", Event, Machine, |w| {
+        w.waiter_seqs.map(|s| s.0).into()
+    }),
+    col("waiter_in_seq", "", Event, Machine, |w| {
+        w.waiter_seqs.map(|s| s.1).into()
+    }),
 ];
 
 fn name(task: &TaskName) -> String {
@@ -72,13 +130,27 @@ struct Line {
 }
 
 const TIMES: &[Col<Line>] = &[
-    col("metric", "metric", Text, Everywhere, |l| l.group.as_str().into()),
-    col("count", "count", Number, Everywhere, |l| l.summary.count.into()),
-    col("p50_ns", "p50(us)", Duration, Everywhere, |l| l.summary.p50_ns.into()),
-    col("p90_ns", "p90(us)", Duration, Everywhere, |l| l.summary.p90_ns.into()),
-    col("p99_ns", "p99(us)", Duration, Everywhere, |l| l.summary.p99_ns.into()),
-    col("max_ns", "max(us)", Duration, Everywhere, |l| max(l, |m| m.value_ns)),
-    col("max_time_ns", "max at(s)", Instant, Everywhere, |l| max(l, |m| m.time_ns)),
+    col("metric", "metric", Text, Everywhere, |l| {
+        l.group.as_str().into()
+    }),
+    col("count", "count", Number, Everywhere, |l| {
+        l.summary.count.into()
+    }),
+    col("p50_ns", "p50(us)", Duration, Everywhere, |l| {
+        l.summary.p50_ns.into()
+    }),
+    col("p90_ns", "p90(us)", Duration, Everywhere, |l| {
+        l.summary.p90_ns.into()
+    }),
+    col("p99_ns", "p99(us)", Duration, Everywhere, |l| {
+        l.summary.p99_ns.into()
+    }),
+    col("max_ns", "max(us)", Duration, Everywhere, |l| {
+        max(l, |m| m.value_ns)
+    }),
+    col("max_time_ns", "max at(s)", Instant, Everywhere, |l| {
+        max(l, |m| m.time_ns)
+    }),
     col("max_seq", "event", Event, Everywhere, |l| max(l, |m| m.seq)),
 ];
 
@@ -118,7 +190,12 @@ fn times(works: &[Work]) -> Table {
             summary: summary(works, *of),
         })
         .collect();
-    Table::new("times", "how long (max at and event: the queueing of that work)", TIMES, &lines)
+    Table::new(
+        "times",
+        "how long (max at and event: the queueing of that work)",
+        TIMES,
+        &lines,
+    )
 }
 
 /// Works with something in common.
@@ -130,12 +207,22 @@ struct Group {
 }
 
 const GROUPS: &[Col<Group>] = &[
-    col("group", "group", Text, Everywhere, |g| g.what.as_str().into()),
+    col("group", "group", Text, Everywhere, |g| {
+        g.what.as_str().into()
+    }),
     col("works", "works", Number, Everywhere, |g| g.works.into()),
-    col("run_p50_ns", "run p50(us)", Duration, Everywhere, |g| g.run.p50_ns.into()),
-    col("run_max_ns", "run max(us)", Duration, Everywhere, |g| g.run.max.map(|m| m.value_ns).into()),
-    col("max_seq", "event", Event, Everywhere, |g| g.run.max.map(|m| m.seq).into()),
-    col("lost_ns", "lost(us)", Duration, Everywhere, |g| g.lost_ns.into()),
+    col("run_p50_ns", "run p50(us)", Duration, Everywhere, |g| {
+        g.run.p50_ns.into()
+    }),
+    col("run_max_ns", "run max(us)", Duration, Everywhere, |g| {
+        g.run.max.map(|m| m.value_ns).into()
+    }),
+    col("max_seq", "event", Event, Everywhere, |g| {
+        g.run.max.map(|m| m.seq).into()
+    }),
+    col("lost_ns", "lost(us)", Duration, Everywhere, |g| {
+        g.lost_ns.into()
+    }),
 ];
 
 fn groups(works: &[Work]) -> Table {
@@ -160,23 +247,48 @@ fn groups(works: &[Work]) -> Table {
             run: summary(&members, Work::run_ns),
         }));
     }
-    Table::new("groups", "who asked, what came of it, who lost", GROUPS, &lines)
+    Table::new(
+        "groups",
+        "who asked, what came of it, who lost",
+        GROUPS,
+        &lines,
+    )
 }
 
 const TOTALS: &[Col<CpuTotal>] = &[
     col("cpu", "cpu", Number, Everywhere, |t| t.cpu.into()),
     col("works", "works", Number, Everywhere, |t| t.works.into()),
-    col("episodes", "episodes", Number, Everywhere, |t| t.episodes.into()),
-    col("occupancy_ns", "occupancy(us)", Duration, Everywhere, |t| t.occupancy_ns.into()),
-    col("lost_ns", "lost", Duration, Everywhere, |t| t.lost_ns.into()),
-    col("idle_ns", "idle", Duration, Everywhere, |t| t.idle_ns.into()),
-    col("blocked_ns", "prev blocked", Duration, Everywhere, |t| t.blocked_ns.into()),
-    col("elsewhere_ns", "victim elsewhere", Duration, Everywhere, |t| t.elsewhere_ns.into()),
-    col("overhead_ns", "overhead", Duration, Everywhere, |t| t.overhead_ns.into()),
+    col("episodes", "episodes", Number, Everywhere, |t| {
+        t.episodes.into()
+    }),
+    col("occupancy_ns", "occupancy(us)", Duration, Everywhere, |t| {
+        t.occupancy_ns.into()
+    }),
+    col("lost_ns", "lost", Duration, Everywhere, |t| {
+        t.lost_ns.into()
+    }),
+    col("idle_ns", "idle", Duration, Everywhere, |t| {
+        t.idle_ns.into()
+    }),
+    col("blocked_ns", "prev blocked", Duration, Everywhere, |t| {
+        t.blocked_ns.into()
+    }),
+    col(
+        "elsewhere_ns",
+        "victim elsewhere",
+        Duration,
+        Everywhere,
+        |t| t.elsewhere_ns.into(),
+    ),
+    col("overhead_ns", "overhead", Duration, Everywhere, |t| {
+        t.overhead_ns.into()
+    }),
 ];
 
 const OVERHEAD: &[Col<Overhead>] = &[
-    col("time_ns", "time", Instant, Everywhere, |o| o.begin.time_ns.into()),
+    col("time_ns", "time", Instant, Everywhere, |o| {
+        o.begin.time_ns.into()
+    }),
     col("cpu", "cpu", Number, Everywhere, |o| o.cpu.into()),
     col("overhead_ns", "on cpu(us)", Duration, Everywhere, |o| {
         (o.end.time_ns - o.begin.time_ns).into()
@@ -187,18 +299,44 @@ const OVERHEAD: &[Col<Overhead>] = &[
 ];
 
 const GUARANTEE: &[Col<Work>] = &[
-    col("time_ns", "time", Instant, Everywhere, |w| w.queue.time_ns.into()),
+    col("time_ns", "time", Instant, Everywhere, |w| {
+        w.queue.time_ns.into()
+    }),
     col("cpu", "cpu", Number, Everywhere, |w| w.cpu.into()),
     col("fn", "fn", Text, Everywhere, |w| w.func.as_str().into()),
-    col("queue_to_start_ns", "queue>start(us)", Duration, Everywhere, |w| {
-        w.queue_to_start_ns().into()
+    col(
+        "queue_to_start_ns",
+        "queue>start(us)",
+        Duration,
+        Everywhere,
+        |w| w.queue_to_start_ns().into(),
+    ),
+    col(
+        "queue_to_wake_ns",
+        "queue>wake",
+        Duration,
+        Everywhere,
+        |w| part(w, 0),
+    ),
+    col("wake_to_in_ns", "wake>in", Duration, Everywhere, |w| {
+        part(w, 1)
     }),
-    col("queue_to_wake_ns", "queue>wake", Duration, Everywhere, |w| part(w, 0)),
-    col("wake_to_in_ns", "wake>in", Duration, Everywhere, |w| part(w, 1)),
-    col("earlier_works_ns", "earlier works", Duration, Everywhere, |w| part(w, 2)),
-    col("in_to_start_ns", "in>start", Duration, Everywhere, |w| part(w, 3)),
-    col("queue_seq", "queue", Event, Everywhere, |w| w.queue.seq.into()),
-    col("start_seq", "start", Event, Everywhere, |w| w.start.map(|p| p.seq).into()),
+    col(
+        "earlier_works_ns",
+        "earlier works",
+        Duration,
+        Everywhere,
+        |w| part(w, 2),
+    ),
+    col("in_to_start_ns", "in>start", Duration, Everywhere, |w| {
+        part(w, 3)
+    }),
+    col("queue_seq", "queue", Event, Everywhere, |w| {
+        w.queue.seq.into()
+    }),
+    col("start_seq", "start", Event, Everywhere, |w| {
+        w.start.map(|p| p.seq).into()
+    }),
 ];
 
 fn part(work: &Work, at: usize) -> Value {

@@ -331,7 +331,9 @@ impl<'s> Tracker<'s> {
         let source = self.source;
         *self.nobody_waits.entry(id).or_insert_with(|| {
             let functions = names::stack_functions(source, stack);
-            functions.iter().any(|function| function == "migrate_enable")
+            functions
+                .iter()
+                .any(|function| function == "migrate_enable")
         })
     }
 

@@ -79,7 +79,8 @@ pub const AFFINE: &str =
 pub const STOPPER_MOVE: &str =
     "set_task_cpu move_queued_task __migrate_task migration_cpu_stop cpu_stopper_thread";
 pub const WAKE_MOVE: &str = "set_task_cpu try_to_wake_up wake_up_process";
-pub const DIRECT_MOVE: &str = "set_task_cpu move_queued_task affine_move_task __set_cpus_allowed_ptr";
+pub const DIRECT_MOVE: &str =
+    "set_task_cpu move_queued_task affine_move_task __set_cpus_allowed_ptr";
 
 pub struct Trace {
     info: RunInfo,

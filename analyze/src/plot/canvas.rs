@@ -1,0 +1,122 @@
+//! The drawing paper: rectangles, lines and words at pixels, on plotters' SVG backend.
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::RGBColor;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::theme::{self, PAPER};
+use crate::Error;
+
+/// plotters gives a font the size of its em box over 1.24, the other way round than everybody else.
+const POINTS: f64 = 1.24;
+
+/// Where text stands relative to its point.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Align {
+    Left,
+    Middle,
+    Right,
+}
+
+/// A picture that is being drawn.
+pub(super) struct Canvas<'a> {
+    area: DrawingArea<SVGBackend<'a>, Shift>,
+}
+
+impl<'a> Canvas<'a> {
+    /// An empty picture of that size, to be written into `svg`.
+    pub(super) fn new(svg: &'a mut String, width: i32, height: i32) -> Result<Canvas<'a>, Error> {
+        let size = (width.max(1).unsigned_abs(), height.max(1).unsigned_abs());
+        let area = SVGBackend::with_string(svg, size).into_drawing_area();
+        area.fill(&PAPER).map_err(failed)?;
+        Ok(Canvas { area })
+    }
+
+    /// A filled rectangle, at least one pixel wide.
+    pub(super) fn rect(
+        &self,
+        (x0, y0): (i32, i32),
+        (x1, y1): (i32, i32),
+        colour: RGBColor,
+    ) -> Result<(), Error> {
+        let corners = [(x0, y0), (x1.max(x0 + 1), y1)];
+        self.area
+            .draw(&Rectangle::new(corners, colour.filled()))
+            .map_err(failed)
+    }
+
+    /// A line through points.
+    pub(super) fn line(
+        &self,
+        points: &[(i32, i32)],
+        colour: RGBColor,
+        width: u32,
+    ) -> Result<(), Error> {
+        self.area
+            .draw(&PathElement::new(
+                points.to_vec(),
+                colour.stroke_width(width),
+            ))
+            .map_err(failed)
+    }
+
+    /// A filled polygon.
+    pub(super) fn polygon(&self, points: &[(i32, i32)], colour: RGBColor) -> Result<(), Error> {
+        self.area
+            .draw(&Polygon::new(points.to_vec(), colour))
+            .map_err(failed)
+    }
+
+    /// Words, centred vertically on the point.
+    pub(super) fn text(
+        &self,
+        words: &str,
+        at: (i32, i32),
+        align: Align,
+        size: i32,
+        colour: RGBColor,
+    ) -> Result<(), Error> {
+        let h_pos = match align {
+            Align::Left => HPos::Left,
+            Align::Middle => HPos::Center,
+            Align::Right => HPos::Right,
+        };
+        let style = TextStyle::from(("sans-serif", f64::from(size) * POINTS))
+            .pos(Pos::new(h_pos, VPos::Center))
+            .color(&colour);
+        self.area.draw(&Text::new(words, at, style)).map_err(failed)
+    }
+
+    /// A small square and its name; gives the width used.
+    pub(super) fn key(
+        &self,
+        name: &str,
+        (x, y): (i32, i32),
+        colour: RGBColor,
+    ) -> Result<i32, Error> {
+        self.rect((x, y - 5), (x + 11, y + 6), colour)?;
+        self.text(name, (x + 16, y), Align::Left, theme::SMALL, theme::INK)?;
+        Ok(key_width(name))
+    }
+
+    /// Ends the picture.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        self.area.present().map_err(failed)
+    }
+}
+
+/// The width of a [`Canvas::key`].
+pub(super) fn key_width(name: &str) -> i32 {
+    16 + text_width(name, theme::SMALL) + 14
+}
+
+/// A width that the words do not exceed in the usual sans-serif fonts.
+pub(super) fn text_width(words: &str, size: i32) -> i32 {
+    let letters = i32::try_from(words.chars().count()).unwrap_or(i32::MAX / 64);
+    letters * size * 62 / 100 + 1
+}
+
+fn failed<E: std::error::Error + Send + Sync>(error: DrawingAreaErrorKind<E>) -> Error {
+    Error::Plot(error.to_string())
+}

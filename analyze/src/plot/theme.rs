@@ -1,0 +1,65 @@
+//! Colours and sizes. All palettes are Paul Tol's, which people with any colour vision can tell apart;
+//! the stopper's red is in none of the others.
+
+use plotters::style::RGBColor;
+
+/// What is behind everything.
+pub(super) const PAPER: RGBColor = RGBColor(255, 255, 255);
+/// Text and axes.
+pub(super) const INK: RGBColor = RGBColor(34, 34, 34);
+/// Text that explains.
+pub(super) const FAINT: RGBColor = RGBColor(102, 102, 102);
+/// Lines of a grid.
+pub(super) const GRID: RGBColor = RGBColor(225, 225, 225);
+/// A CPU that is idle.
+pub(super) const IDLE: RGBColor = RGBColor(244, 244, 244);
+/// The stopper.
+pub(super) const STOPPER: RGBColor = RGBColor(204, 51, 17);
+/// Tasks that have no colour of their own.
+pub(super) const OTHER: RGBColor = RGBColor(176, 176, 176);
+
+/// Tasks, in the order of their time on CPUs.
+pub(super) const TASKS: [RGBColor; 9] = [
+    RGBColor(0x33, 0x22, 0x88),
+    RGBColor(0x88, 0xcc, 0xee),
+    RGBColor(0x11, 0x77, 0x33),
+    RGBColor(0xdd, 0xcc, 0x77),
+    RGBColor(0x44, 0xaa, 0x99),
+    RGBColor(0x88, 0x22, 0x55),
+    RGBColor(0x99, 0x99, 0x33),
+    RGBColor(0xaa, 0x44, 0x99),
+    RGBColor(0x66, 0x99, 0xcc),
+];
+
+/// The six phases, in their order: off-src, stop-wait, stop-run, enq-dst, ipi, first-run.
+pub(super) const PHASES: [RGBColor; 6] = [
+    RGBColor(0xbb, 0xbb, 0xbb),
+    RGBColor(0xee, 0x77, 0x33),
+    STOPPER,
+    RGBColor(0x33, 0xbb, 0xee),
+    RGBColor(0x00, 0x77, 0xbb),
+    RGBColor(0x00, 0x99, 0x88),
+];
+
+/// Lines of a chart: all moves, then stopper, direct, wake.
+pub(super) const LINES: [RGBColor; 4] = [
+    INK,
+    STOPPER,
+    RGBColor(0x00, 0x77, 0xbb),
+    RGBColor(0x00, 0x99, 0x88),
+];
+
+/// Font sizes in pixels.
+pub(super) const TITLE: i32 = 16;
+pub(super) const TEXT: i32 = 12;
+pub(super) const SMALL: i32 = 11;
+
+/// Whether black or white text is readable on `colour`.
+pub(super) fn text_on(colour: RGBColor) -> RGBColor {
+    // Rec. 601 luma, in thousandths.
+    let luma = 299 * u32::from(colour.0) + 587 * u32::from(colour.1) + 114 * u32::from(colour.2);
+    match luma > 140_000 {
+        true => INK,
+        false => PAPER,
+    }
+}

@@ -1,0 +1,250 @@
+//! The timeline: a lane per CPU, a box per slice, an arrow per move.
+//!
+//! A box is labelled with its task where the words fit into it, so labels never overlap; every task is
+//! in the legend too. Boxes narrower than a pixel are drawn as one pixel, a stopper's over a task's.
+
+use std::collections::BTreeMap;
+
+use plotters::style::RGBColor;
+
+use super::axis::{label, pixel, step, unit};
+use super::canvas::{Align, Canvas, key_width, text_width};
+use super::theme;
+use crate::Error;
+use crate::names;
+use crate::timeline::{Arrow, Slice, Timeline};
+
+const WIDTH: i32 = 1200;
+const LEFT: i32 = 64;
+const RIGHT: i32 = WIDTH - 24;
+const TOP: i32 = 64;
+/// Height of a lane, and of the gap between two, where arrows can be seen.
+const LANE: i32 = 26;
+const GAP: i32 = 14;
+
+/// Where everything goes.
+struct Layout<'t> {
+    timeline: &'t Timeline,
+    lanes_end: i32,
+}
+
+impl Layout<'_> {
+    fn x(&self, ns: u64) -> i32 {
+        pixel(
+            ns,
+            (self.timeline.from_ns, self.timeline.to_ns),
+            (LEFT, RIGHT),
+        )
+    }
+
+    fn lane(&self, cpu: u32) -> i32 {
+        TOP + i32::try_from(cpu).unwrap_or(0) * (LANE + GAP)
+    }
+}
+
+/// Draws the timeline.
+pub fn svg(timeline: &Timeline) -> Result<String, Error> {
+    let colours = Colours::of(timeline);
+    let lanes_end = TOP + i32::try_from(timeline.cpus).unwrap_or(0) * (LANE + GAP) - GAP;
+    let layout = Layout {
+        timeline,
+        lanes_end,
+    };
+    let rows = colours.legend_rows();
+    let height = lanes_end + 48 + 20 * rows + 28;
+    let mut svg = String::new();
+    let canvas = Canvas::new(&mut svg, WIDTH, height)?;
+    heading(&canvas, timeline)?;
+    axis(&canvas, &layout)?;
+    lanes(&canvas, &layout, &colours)?;
+    for arrow in &timeline.arrows {
+        draw_arrow(&canvas, &layout, arrow)?;
+    }
+    legend(&canvas, &layout, &colours)?;
+    let line = format!(
+        "{}: {}",
+        timeline.footer.recording, timeline.footer.stream_sha256
+    );
+    let at = (LEFT, height - 14);
+    canvas.text(&line, at, Align::Left, theme::SMALL, theme::FAINT)?;
+    canvas.finish()?;
+    Ok(svg)
+}
+
+fn heading(canvas: &Canvas<'_>, timeline: &Timeline) -> Result<(), Error> {
+    let title = format!("Who ran where, {} CPUs", timeline.cpus);
+    canvas.text(&title, (LEFT, 20), Align::Left, theme::TITLE, theme::INK)?;
+    let why = format!(
+        "{}; virtual time from {}.{:09} s",
+        timeline.why,
+        timeline.from_ns / 1_000_000_000,
+        timeline.from_ns % 1_000_000_000
+    );
+    canvas.text(&why, (LEFT, 40), Align::Left, theme::TEXT, theme::FAINT)
+}
+
+fn axis(canvas: &Canvas<'_>, layout: &Layout<'_>) -> Result<(), Error> {
+    let Timeline { from_ns, to_ns, .. } = *layout.timeline;
+    let span = to_ns - from_ns;
+    let (unit, step) = (unit(span), step(span, 12));
+    let bottom = layout.lanes_end + 6;
+    let mut at = 0;
+    while at <= span {
+        let x = layout.x(from_ns + at);
+        canvas.line(&[(x, TOP - 6), (x, bottom)], theme::GRID, 1)?;
+        let words = label(at, unit, step);
+        canvas.text(
+            &words,
+            (x, bottom + 10),
+            Align::Middle,
+            theme::SMALL,
+            theme::INK,
+        )?;
+        at += step;
+    }
+    canvas.line(&[(LEFT, bottom), (RIGHT, bottom)], theme::INK, 1)?;
+    let words = format!("time since the left edge ({})", unit.name);
+    let middle = ((LEFT + RIGHT) / 2, bottom + 27);
+    canvas.text(&words, middle, Align::Middle, theme::TEXT, theme::INK)
+}
+
+fn lanes(canvas: &Canvas<'_>, layout: &Layout<'_>, colours: &Colours) -> Result<(), Error> {
+    for cpu in 0..layout.timeline.cpus {
+        let y = layout.lane(cpu);
+        canvas.rect((LEFT, y), (RIGHT, y + LANE), theme::IDLE)?;
+        let name = format!("cpu{cpu}");
+        let at = (LEFT - 8, y + LANE / 2);
+        canvas.text(&name, at, Align::Right, theme::TEXT, theme::INK)?;
+    }
+    let slices = &layout.timeline.slices;
+    for slice in slices.iter().filter(|slice| !slice.stopper) {
+        draw_slice(canvas, layout, slice, colours.of_slice(slice))?;
+    }
+    for slice in slices.iter().filter(|slice| slice.stopper) {
+        draw_slice(canvas, layout, slice, theme::STOPPER)?;
+    }
+    Ok(())
+}
+
+fn draw_slice(
+    canvas: &Canvas<'_>,
+    layout: &Layout<'_>,
+    slice: &Slice,
+    colour: RGBColor,
+) -> Result<(), Error> {
+    let y = layout.lane(slice.cpu);
+    let (x0, x1) = (layout.x(slice.from_ns), layout.x(slice.to_ns));
+    canvas.rect((x0, y), (x1, y + LANE), colour)?;
+    if x1 - x0 > 3 {
+        // An edge, so that two slices of one colour are two.
+        canvas.line(&[(x0, y), (x0, y + LANE)], theme::PAPER, 1)?;
+    }
+    let names = [names::task(&slice.comm, slice.tid), slice.comm.clone()];
+    let fits = names
+        .iter()
+        .find(|name| text_width(name, theme::SMALL) + 8 <= x1 - x0);
+    match fits {
+        None => Ok(()),
+        Some(name) => {
+            let at = ((x0 + x1) / 2, y + LANE / 2);
+            canvas.text(
+                name,
+                at,
+                Align::Middle,
+                theme::SMALL,
+                theme::text_on(colour),
+            )
+        }
+    }
+}
+
+/// From where the task changed its CPU to where it ran, with a head in the lane of the destination.
+fn draw_arrow(canvas: &Canvas<'_>, layout: &Layout<'_>, arrow: &Arrow) -> Result<(), Error> {
+    let down = arrow.dst_cpu > arrow.src_cpu;
+    let (src, dst) = (layout.lane(arrow.src_cpu), layout.lane(arrow.dst_cpu));
+    let (y0, y1) = match down {
+        true => (src + LANE, dst),
+        false => (src, dst + LANE),
+    };
+    let (x0, x1) = (layout.x(arrow.migrate_ns), layout.x(arrow.end_ns));
+    let Timeline { from_ns, to_ns, .. } = *layout.timeline;
+    canvas.line(&[(x0, y0), (x1, y1)], theme::INK, 1)?;
+    if arrow.migrate_ns >= from_ns {
+        canvas.rect((x0 - 2, y0 - 2), (x0 + 2, y0 + 2), theme::INK)?;
+    }
+    if arrow.end_ns <= to_ns {
+        let back = if down { -7 } else { 7 };
+        canvas.polygon(
+            &[(x1, y1), (x1 - 4, y1 + back), (x1 + 4, y1 + back)],
+            theme::INK,
+        )?;
+    }
+    Ok(())
+}
+
+fn legend(canvas: &Canvas<'_>, layout: &Layout<'_>, colours: &Colours) -> Result<(), Error> {
+    let (mut x, mut y) = (LEFT, layout.lanes_end + 56);
+    for (name, colour) in &colours.entries {
+        if x + key_width(name) > RIGHT && x > LEFT {
+            (x, y) = (LEFT, y + 20);
+        }
+        x += canvas.key(name, (x, y), *colour)?;
+    }
+    Ok(())
+}
+
+/// Which task has which colour: the busiest in the window get the clearest ones.
+struct Colours {
+    tasks: BTreeMap<i32, RGBColor>,
+    entries: Vec<(String, RGBColor)>,
+}
+
+impl Colours {
+    fn of(timeline: &Timeline) -> Colours {
+        let mut busy: BTreeMap<i32, (u64, &str)> = BTreeMap::new();
+        for slice in timeline.slices.iter().filter(|slice| !slice.stopper) {
+            let entry = busy.entry(slice.tid).or_insert((0, &slice.comm));
+            entry.0 += slice.to_ns - slice.from_ns;
+        }
+        let mut order: Vec<(i32, u64, &str)> = busy
+            .into_iter()
+            .map(|(tid, (ns, comm))| (tid, ns, comm))
+            .collect();
+        order.sort_by_key(|(tid, ns, _)| (std::cmp::Reverse(*ns), *tid));
+        let mut colours = Colours {
+            tasks: BTreeMap::new(),
+            entries: vec![("stopper (migration/N)".into(), theme::STOPPER)],
+        };
+        for ((tid, _, comm), colour) in order.iter().zip(theme::TASKS) {
+            colours.tasks.insert(*tid, colour);
+            colours.entries.push((names::task(comm, *tid), colour));
+        }
+        if order.len() > theme::TASKS.len() {
+            let others = order.len() - theme::TASKS.len();
+            colours
+                .entries
+                .push((format!("{others} other tasks"), theme::OTHER));
+        }
+        colours.entries.push(("idle".into(), theme::IDLE));
+        colours.entries.push((
+            "arrow: a move, from the change of its CPU to its run".into(),
+            theme::INK,
+        ));
+        colours
+    }
+
+    fn of_slice(&self, slice: &Slice) -> RGBColor {
+        self.tasks.get(&slice.tid).copied().unwrap_or(theme::OTHER)
+    }
+
+    fn legend_rows(&self) -> i32 {
+        let (mut x, mut rows) = (LEFT, 1);
+        for (name, _) in &self.entries {
+            if x + key_width(name) > RIGHT && x > LEFT {
+                (x, rows) = (LEFT, rows + 1);
+            }
+            x += key_width(name);
+        }
+        rows
+    }
+}
