@@ -14,9 +14,10 @@ struct Workload {
 }
 
 /// All of them; the first is the default.
-static WORKLOADS: [Workload; 2] = [
+static WORKLOADS: [Workload; 3] = [
     Workload { name: "affinity", run: affinity::run },
     Workload { name: "idle", run: idle::run },
+    Workload { name: "lkdtm", run: crate::drivers::misc::lkdtm::run },
 ];
 
 /// Runs the workload of the command line; a name that is not known ends the boot.
