@@ -20,4 +20,5 @@ pub mod include;
 pub mod mm;
 pub mod kernel;
 pub mod arch;
+pub mod drivers;
 pub mod init;

@@ -3,7 +3,7 @@
 //! A list head or a tree root in Linux says nothing about the type of its members. Here every such list
 //! names an *adapter*, made once beside the type that holds the link:
 //!
-//! ```ignore
+//! ```text
 //! intrusive_adapter!(/// Tasks on `init_task.tasks`.
 //!     pub TasksLink = TaskStruct { tasks: ListHead });
 //! for p in TasksLink::iter(&init_task.tasks) { … }

@@ -2,8 +2,8 @@
 //!
 //! Linux: kernel/panic.c, lib/bug.c, v6.8. **Kept** the messages, one CPU panics and stops the others.
 //! **Left out** notifiers, crash dumps, reboot after a time.
-use crate::arch::x86::kernel::dumpstack::show_current_regs;
 pub use crate::arch::x86::kernel::dumpstack::dump_stack;
+use crate::arch::x86::kernel::dumpstack::show_current_regs;
 use crate::arch::x86::kernel::{reboot::stop_this_cpu, smp::native_stop_other_cpus};
 use crate::include::linux::irqflags::local_irq_disable;
 use crate::include::linux::smp::raw_smp_processor_id;
@@ -21,8 +21,8 @@ static panic_depth: AtomicU32 = AtomicU32::new(0);
 fn claim() {
     local_irq_disable();
     let cpu = raw_smp_processor_id();
-    let won = panic_cpu.compare_exchange(
-        PANIC_CPU_INVALID, cpu, Ordering::SeqCst, Ordering::SeqCst);
+    let won =
+        panic_cpu.compare_exchange(PANIC_CPU_INVALID, cpu, Ordering::SeqCst, Ordering::SeqCst);
     if won.is_err_and(|owner| owner != cpu) {
         stop_this_cpu();
     }

@@ -6,7 +6,9 @@ use crate::fence::shared::Shared;
 
 /// The first line of the console (Linux: init/version.c).
 pub const LINUX_BANNER: &str = concat!(
-    "Linux version 6.8.0-kreplay ", env!("CARGO_PKG_VERSION"), " #1 SMP PREEMPT_DYNAMIC"
+    "Linux version 6.8.0-kreplay ",
+    env!("CARGO_PKG_VERSION"),
+    " #1 SMP PREEMPT_DYNAMIC"
 );
 
 const COMMAND_LINE_SIZE: usize = 2048;
@@ -50,7 +52,12 @@ impl Text {
         let mut value = None;
         for byte in self.bytes().skip(skip) {
             let digit = u64::from(char::from(byte).to_digit(radix)?);
-            value = Some(value.unwrap_or(0u64).checked_mul(u64::from(radix))?.checked_add(digit)?);
+            value = Some(
+                value
+                    .unwrap_or(0u64)
+                    .checked_mul(u64::from(radix))?
+                    .checked_add(digit)?,
+            );
         }
         value
     }
@@ -59,13 +66,17 @@ impl Text {
 impl core::fmt::Display for Text {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         use core::fmt::Write;
-        self.bytes().try_for_each(|byte| f.write_char(char::from(byte)))
+        self.bytes()
+            .try_for_each(|byte| f.write_char(char::from(byte)))
     }
 }
 
 /// The whole command line.
 pub fn saved_command_line() -> Text {
-    Text { from: 0, to: len.get() }
+    Text {
+        from: 0,
+        to: len.get(),
+    }
 }
 
 /// Whether two names are the same, `-` and `_` being one character (`parameq`).
@@ -95,8 +106,14 @@ pub fn param(name: &str) -> Option<Text> {
     let value_of = |word: Text| {
         let equals = (word.from..word.to).find(|&at| command_line[at].get() == b'=');
         let (name_end, value) = equals.map_or((word.to, word.to), |at| (at, at + 1));
-        let key = Text { from: word.from, to: name_end };
-        parameq(key.bytes(), name).then_some(Text { from: value, to: word.to })
+        let key = Text {
+            from: word.from,
+            to: name_end,
+        };
+        parameq(key.bytes(), name).then_some(Text {
+            from: value,
+            to: word.to,
+        })
     };
     words().filter_map(value_of).last()
 }

@@ -7,34 +7,34 @@ use crate::arch::x86::include::asm::processor::cpu_relax;
 use crate::arch::x86::kernel::smp::{
     arch_send_call_function_ipi_mask, arch_send_call_function_single_ipi,
 };
+use crate::arch::x86::kernel::smpboot::smp_cpus_done;
 use crate::fence::caller::return_address;
 use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
 use crate::fence::stack_pinned::StackObject;
-use crate::include::linux::cpumask::{Cpumask, NR_CPUS, cpu_online, cpu_online_mask, num_online_cpus};
+use crate::include::linux::cpumask::{
+    Cpumask, NR_CPUS, cpu_online, cpu_online_mask, num_online_cpus,
+};
 use crate::include::linux::errno::{EBUSY, ENXIO};
 use crate::include::linux::irqflags::{irqs_disabled, local_irq_restore, local_irq_save};
 use crate::include::linux::llist::{
     LlistHead, LlistNode, llist_add, llist_del_all, llist_empty, llist_reverse_order,
 };
 use crate::include::linux::preempt::{in_hardirq, preempt_disable, preempt_enable};
-use crate::include::linux::smp_types::*;
 use crate::include::linux::smp::{CallSingleData, SmpCallFunc, smp_processor_id};
+use crate::include::linux::smp_types::*;
 use crate::include::trace::events::ipi::{trace_ipi_send_cpu, trace_ipi_send_cpumask};
-use crate::arch::x86::kernel::smpboot::smp_cpus_done;
 use crate::kernel::cpu::{bringup_nonboot_cpus, cpuhp_threads_init};
-use crate::kernel::smpboot::idle_threads_init;
 use crate::kernel::sched::core::{call_function_single_prep_ipi, sched_ttwu_pending};
+use crate::kernel::smpboot::idle_threads_init;
 use crate::kernel::softirq::{do_softirq_post_smp_call_flush, local_softirq_pending};
 use crate::{WARN, WARN_ON_ONCE, container_of, pr_info, stack_pinned};
 use core::sync::atomic::Ordering;
 
-static call_single_queue: PerCpu<LlistHead> =
-    PerCpu::new([const { LlistHead::new() }; NR_CPUS]);
+static call_single_queue: PerCpu<LlistHead> = PerCpu::new([const { LlistHead::new() }; NR_CPUS]);
 
 /// The csds of asynchronous single calls, one a sending CPU.
-static csd_data: PerCpu<CallSingleData> =
-    PerCpu::new([const { CallSingleData::new() }; NR_CPUS]);
+static csd_data: PerCpu<CallSingleData> = PerCpu::new([const { CallSingleData::new() }; NR_CPUS]);
 
 /// The csds of calls to many: one for each pair of sender and receiver.
 static cfd_data: PerCpu<[CallSingleData; NR_CPUS]> =
@@ -67,7 +67,9 @@ fn csd_lock(csd: &CallSingleData) {
 }
 
 fn csd_unlock(csd: &CallSingleData) {
-    csd.node.u_flags.fetch_and(!CSD_FLAG_LOCK, Ordering::Release);
+    csd.node
+        .u_flags
+        .fetch_and(!CSD_FLAG_LOCK, Ordering::Release);
 }
 
 /// Queues `node` for `cpu`; interrupts it when the queue was empty.
@@ -244,7 +246,9 @@ pub fn smp_call_function_single(cpu: u32, func: SmpCallFunc, info: u64, wait: bo
     let error;
     if wait {
         stack_pinned!(let csd = CallSingleData::new());
-        csd.node.u_flags.store(CSD_FLAG_LOCK | CSD_TYPE_SYNC, Ordering::Relaxed);
+        csd.node
+            .u_flags
+            .store(CSD_FLAG_LOCK | CSD_TYPE_SYNC, Ordering::Relaxed);
         prepare(csd, func, info, cpu);
         error = generic_exec_single(cpu, csd);
         csd_lock_wait(csd);
@@ -310,7 +314,9 @@ fn smp_call_function_many_cond(
         let csd = &csds[cpu as usize];
         csd_lock(csd);
         let kind = if wait { CSD_TYPE_SYNC } else { CSD_TYPE_ASYNC };
-        csd.node.u_flags.store(CSD_FLAG_LOCK | kind, Ordering::SeqCst);
+        csd.node
+            .u_flags
+            .store(CSD_FLAG_LOCK | kind, Ordering::SeqCst);
         prepare(csd, func, info, cpu);
         called = called.with(cpu);
         if llist_add(&csd.node.llist, call_single_queue.per_cpu(cpu))
@@ -326,7 +332,9 @@ fn smp_call_function_many_cond(
         local_irq_restore(flags);
     }
     if wait {
-        called.iter().for_each(|cpu| csd_lock_wait(&csds[cpu as usize]));
+        called
+            .iter()
+            .for_each(|cpu| csd_lock_wait(&csds[cpu as usize]));
     }
 }
 
@@ -383,6 +391,9 @@ pub fn smp_init() {
     pr_info!("smp: Bringing up secondary CPUs ...");
     bringup_nonboot_cpus(NR_CPUS as u32);
     let cpus = num_online_cpus();
-    pr_info!("smp: Brought up 1 node, {cpus} CPU{}", if cpus == 1 { "" } else { "s" });
+    pr_info!(
+        "smp: Brought up 1 node, {cpus} CPU{}",
+        if cpus == 1 { "" } else { "s" }
+    );
     smp_cpus_done(cpus);
 }

@@ -58,10 +58,22 @@ fn change_child(old: Node, new: Option<Node>, up: Option<Node>, root: &RbRoot) {
 /// `node`'s right child takes its place, `node` becomes that one's left child; or the mirror image.
 fn rotate<A: RbAugment>(node: Node, to_left: bool, root: &RbRoot) {
     let up = parent(node);
-    let child = if to_left { node.rb_right.get() } else { node.rb_left.get() };
+    let child = if to_left {
+        node.rb_right.get()
+    } else {
+        node.rb_left.get()
+    };
     let Some(child) = child else { return };
-    let moved = if to_left { child.rb_left.replace(Some(node)) } else { child.rb_right.replace(Some(node)) };
-    if to_left { node.rb_right.set(moved) } else { node.rb_left.set(moved) }
+    let moved = if to_left {
+        child.rb_left.replace(Some(node))
+    } else {
+        child.rb_right.replace(Some(node))
+    };
+    if to_left {
+        node.rb_right.set(moved)
+    } else {
+        node.rb_left.set(moved)
+    }
     if let Some(moved) = moved {
         set_parent(moved, Some(node));
     }
@@ -86,7 +98,11 @@ pub fn rb_insert_augmented<A: RbAugment>(node: Node, root: &RbRoot) {
         // A red parent is not the root, so there is a grandparent.
         let Some(grand) = parent(up) else { return };
         let up_is_left = same(grand.rb_left.get(), up);
-        let uncle = if up_is_left { grand.rb_right.get() } else { grand.rb_left.get() };
+        let uncle = if up_is_left {
+            grand.rb_right.get()
+        } else {
+            grand.rb_left.get()
+        };
         if let Some(uncle) = uncle.filter(|it| !is_black(Some(it))) {
             set_black(up);
             set_black(uncle);
@@ -94,7 +110,11 @@ pub fn rb_insert_augmented<A: RbAugment>(node: Node, root: &RbRoot) {
             node = grand;
             continue;
         }
-        let inner = if up_is_left { up.rb_right.get() } else { up.rb_left.get() };
+        let inner = if up_is_left {
+            up.rb_right.get()
+        } else {
+            up.rb_left.get()
+        };
         let top = if same(inner, node) {
             rotate::<A>(up, up_is_left, root);
             node
@@ -170,8 +190,16 @@ fn restore_black<A: RbAugment>(node: Option<Node>, up: Option<Node>, root: &RbRo
             Some(it) => same(above.rb_left.get(), it),
             None => above.rb_left.get().is_none(),
         };
-        let sibling_of = |above: Node| if is_left { above.rb_right.get() } else { above.rb_left.get() };
-        let Some(mut sibling) = sibling_of(above) else { return };
+        let sibling_of = |above: Node| {
+            if is_left {
+                above.rb_right.get()
+            } else {
+                above.rb_left.get()
+            }
+        };
+        let Some(mut sibling) = sibling_of(above) else {
+            return;
+        };
         if !is_black(Some(sibling)) {
             set_black(sibling);
             set_red(above);
@@ -179,8 +207,16 @@ fn restore_black<A: RbAugment>(node: Option<Node>, up: Option<Node>, root: &RbRo
             let Some(now) = sibling_of(above) else { return };
             sibling = now;
         }
-        let near = if is_left { sibling.rb_left.get() } else { sibling.rb_right.get() };
-        let far = if is_left { sibling.rb_right.get() } else { sibling.rb_left.get() };
+        let near = if is_left {
+            sibling.rb_left.get()
+        } else {
+            sibling.rb_right.get()
+        };
+        let far = if is_left {
+            sibling.rb_right.get()
+        } else {
+            sibling.rb_left.get()
+        };
         if is_black(near) && is_black(far) {
             set_red(sibling);
             node = Some(above);
@@ -196,7 +232,11 @@ fn restore_black<A: RbAugment>(node: Option<Node>, up: Option<Node>, root: &RbRo
             sibling = near;
         }
         let above_black = is_black(Some(above));
-        if above_black { set_black(sibling) } else { set_red(sibling) }
+        if above_black {
+            set_black(sibling)
+        } else {
+            set_red(sibling)
+        }
         set_black(above);
         if let Some(far) = far {
             set_black(far);

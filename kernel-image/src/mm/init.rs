@@ -77,8 +77,16 @@ pub fn init_mem_mapping() {
         };
         for slot in 0..ENTRIES {
             let physical = at + slot * PMD_SIZE;
-            let flags = if image.contains(&physical) { __PAGE_KERNEL_RO } else { __PAGE_KERNEL };
-            let value = if physical < end { physical | flags | _PAGE_PSE } else { 0 };
+            let flags = if image.contains(&physical) {
+                __PAGE_KERNEL_RO
+            } else {
+                __PAGE_KERNEL
+            };
+            let value = if physical < end {
+                physical | flags | _PAGE_PSE
+            } else {
+                0
+            };
             set_entry(pmd, slot, value);
         }
         at += 1 << 30;
@@ -121,7 +129,9 @@ fn set_memory_np(address: u64) {
     let slot = index(address, 21);
     let large = get_entry(pmd, slot);
     if large & _PAGE_PSE != 0 {
-        let Some(page) = page_alloc::get_zeroed_page() else { return };
+        let Some(page) = page_alloc::get_zeroed_page() else {
+            return;
+        };
         for n in 0..ENTRIES {
             set_entry(__va(page), n, (large & !_PAGE_PSE) + n * PAGE_SIZE);
         }

@@ -33,8 +33,12 @@ impl MemblockType {
     const fn new() -> Self {
         Self {
             cnt: Shared::new(0),
-            regions: [const { MemblockRegion { base: Shared::new(0), size: Shared::new(0) } };
-                MAX_REGIONS],
+            regions: [const {
+                MemblockRegion {
+                    base: Shared::new(0),
+                    size: Shared::new(0),
+                }
+            }; MAX_REGIONS],
         }
     }
 

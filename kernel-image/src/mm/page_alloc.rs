@@ -80,12 +80,16 @@ pub fn memblock_free_all() {
 fn free_memory_core(from: u64, to: u64) {
     let mut at = from;
     while at < to {
-        let inside = memblock::reserved.iter().find(|&(base, end)| base <= at && at < end);
+        let inside = memblock::reserved
+            .iter()
+            .find(|&(base, end)| base <= at && at < end);
         if let Some((_, end)) = inside {
             at = end.next_multiple_of(PAGE_SIZE);
             continue;
         }
-        let starts = memblock::reserved.iter().map(|(base, _)| base & !(PAGE_SIZE - 1));
+        let starts = memblock::reserved
+            .iter()
+            .map(|(base, _)| base & !(PAGE_SIZE - 1));
         let stop = starts.filter(|&base| base > at).min().unwrap_or(to).min(to);
         while at < stop {
             let pfn = at >> PAGE_SHIFT;
@@ -133,7 +137,9 @@ pub fn __free_pages(physical: u64, order: usize) {
     let pages = mem_map();
     while order < MAX_PAGE_ORDER {
         let buddy_pfn = pfn ^ (1 << order);
-        let Some(buddy) = pages.get(buddy_pfn as usize) else { break };
+        let Some(buddy) = pages.get(buddy_pfn as usize) else {
+            break;
+        };
         if buddy.buddy.get() == 0 || buddy.order.get() as usize != order {
             break;
         }

@@ -27,9 +27,13 @@ struct KmemCache {
 }
 
 static kmalloc_caches: [KmemCache; SIZES.len()] = {
-    let mut caches =
-        [const { KmemCache { lock: RawSpinlock::new(), size: 0, freelist: Shared::new(0) } };
-            SIZES.len()];
+    let mut caches = [const {
+        KmemCache {
+            lock: RawSpinlock::new(),
+            size: 0,
+            freelist: Shared::new(0),
+        }
+    }; SIZES.len()];
     let mut n = 0;
     while n < SIZES.len() {
         caches[n].size = SIZES[n];
@@ -61,8 +65,13 @@ impl KmemCache {
 
     /// Cuts fresh pages into objects, lowest address first.
     fn new_slab(&self) {
-        let order = (self.size * 8).div_ceil(PAGE_SIZE as usize).next_power_of_two().ilog2() as usize;
-        let Some(pages) = alloc_pages(order) else { return };
+        let order = (self.size * 8)
+            .div_ceil(PAGE_SIZE as usize)
+            .next_power_of_two()
+            .ilog2() as usize;
+        let Some(pages) = alloc_pages(order) else {
+            return;
+        };
         let (base, bytes) = (__va(pages), (PAGE_SIZE as usize) << order);
         for index in (0..bytes / self.size).rev() {
             let object = base + (index * self.size) as u64;
@@ -80,7 +89,9 @@ fn kmalloc_slab(layout: Layout) -> Option<&'static KmemCache> {
     } else {
         layout.size()
     };
-    kmalloc_caches.iter().find(|cache| cache.size >= size && cache.size % layout.align() == 0)
+    kmalloc_caches
+        .iter()
+        .find(|cache| cache.size >= size && cache.size % layout.align() == 0)
 }
 
 fn page_order(layout: Layout) -> usize {

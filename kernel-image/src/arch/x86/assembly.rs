@@ -8,7 +8,10 @@ use core::arch::global_asm;
 use core::mem::offset_of;
 
 const TASK_threadsp: usize = offset_of!(TaskStruct, thread) + offset_of!(ThreadStruct, sp);
-const _: () = assert!(size_of::<PcpuHot>() == 64, "head_64.S indexes pcpu_hot by shifting");
+const _: () = assert!(
+    size_of::<PcpuHot>() == 64,
+    "head_64.S indexes pcpu_hot by shifting"
+);
 
 global_asm!(
     include_str!("kernel/head_64.S"),
@@ -21,7 +24,10 @@ global_asm!(
     TASK_threadsp = const TASK_threadsp,
     options(att_syntax)
 );
-global_asm!(include_str!("realmode/rm/trampoline_64.S"), options(att_syntax));
+global_asm!(
+    include_str!("realmode/rm/trampoline_64.S"),
+    options(att_syntax)
+);
 global_asm!(include_str!("lib/memcpy_64.S"), options(att_syntax));
 
 /// rustc's prebuilt `core` and `alloc` name it; nothing unwinds, panics abort.

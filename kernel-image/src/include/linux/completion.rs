@@ -19,7 +19,10 @@ pub struct Completion {
 impl Completion {
     /// Not done (`init_completion`).
     pub const fn new() -> Completion {
-        Completion { done: Shared::new(0), wait: SwaitQueueHead::new() }
+        Completion {
+            done: Shared::new(0),
+            wait: SwaitQueueHead::new(),
+        }
     }
 
     /// Not done again (`reinit_completion`).

@@ -86,7 +86,11 @@ impl Cpumask {
     }
     /// Lowest CPU above `cpu`, or 64 when there is none (`cpumask_next`).
     pub const fn next(self, cpu: u32) -> u32 {
-        if cpu >= 63 { 64 } else { (self.bits[0] & (!0 << (cpu + 1))).trailing_zeros() }
+        if cpu >= 63 {
+            64
+        } else {
+            (self.bits[0] & (!0 << (cpu + 1))).trailing_zeros()
+        }
     }
     /// The CPUs in ascending order (`for_each_cpu`).
     pub fn iter(self) -> impl Iterator<Item = u32> {
@@ -134,7 +138,9 @@ pub struct GlobalCpumask {
 impl GlobalCpumask {
     /// No CPU.
     pub const fn new() -> Self {
-        Self { bits: AtomicU64::new(0) }
+        Self {
+            bits: AtomicU64::new(0),
+        }
     }
     /// The set right now.
     #[inline(always)]

@@ -87,7 +87,10 @@ impl Hrtimer {
     /// A timer without a base; `hrtimer_init` gives it one.
     pub const fn new() -> Self {
         Self {
-            node: TimerqueueNode { node: RbNode::new(), expires: Shared::new(0) },
+            node: TimerqueueNode {
+                node: RbNode::new(),
+                expires: Shared::new(0),
+            },
             _softexpires: Shared::new(0),
             function: Shared::new(None),
             base: Shared::new(None),

@@ -20,7 +20,10 @@ pub struct ListHead {
 impl ListHead {
     /// An uninitialised link; as a head it is empty.
     pub const fn new() -> Self {
-        Self { next: Shared::new(None), prev: Shared::new(None) }
+        Self {
+            next: Shared::new(None),
+            prev: Shared::new(None),
+        }
     }
 
     /// The link after this one: itself when empty or uninitialised.

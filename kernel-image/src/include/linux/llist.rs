@@ -18,7 +18,9 @@ pub struct LlistNode {
 impl LlistNode {
     /// A link in no list.
     pub const fn new() -> Self {
-        Self { next: Shared::new(None) }
+        Self {
+            next: Shared::new(None),
+        }
     }
 }
 
@@ -32,7 +34,9 @@ pub struct LlistHead {
 impl LlistHead {
     /// An empty list.
     pub const fn new() -> Self {
-        Self { first: AtomicPtr::new(ptr::null_mut()) }
+        Self {
+            first: AtomicPtr::new(ptr::null_mut()),
+        }
     }
 }
 
@@ -43,7 +47,10 @@ pub fn llist_add(new: &'static LlistNode, head: &LlistHead) -> bool {
     loop {
         // SAFETY: `first` is null or a link pushed by `llist_add`, hence `'static`.
         new.next.set(unsafe { first.as_ref() });
-        match head.first.compare_exchange_weak(first, link, Ordering::AcqRel, Ordering::Relaxed) {
+        match head
+            .first
+            .compare_exchange_weak(first, link, Ordering::AcqRel, Ordering::Relaxed)
+        {
             Ok(_) => return first.is_null(),
             Err(now) => first = now,
         }

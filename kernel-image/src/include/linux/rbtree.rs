@@ -42,7 +42,9 @@ pub struct RbRoot {
 impl RbRoot {
     /// An empty tree.
     pub const fn new() -> Self {
-        Self { rb_node: Shared::new(None) }
+        Self {
+            rb_node: Shared::new(None),
+        }
     }
 }
 
@@ -59,7 +61,10 @@ pub struct RbRootCached {
 impl RbRootCached {
     /// An empty tree.
     pub const fn new() -> Self {
-        Self { rb_root: RbRoot::new(), rb_leftmost: Shared::new(None) }
+        Self {
+            rb_root: RbRoot::new(),
+            rb_leftmost: Shared::new(None),
+        }
     }
 }
 
@@ -139,7 +144,8 @@ pub fn rb_add_augmented_cached<A: RbAugment>(
             leftmost = false;
         }
     }
-    node.__rb_parent_color.set(parent.map_or(0, |p| core::ptr::from_ref(p) as usize));
+    node.__rb_parent_color
+        .set(parent.map_or(0, |p| core::ptr::from_ref(p) as usize));
     node.rb_left.set(None);
     node.rb_right.set(None);
     link.set(Some(node));
@@ -166,7 +172,11 @@ pub fn rb_erase_augmented_cached<A: RbAugment>(
     tree: &'static RbRootCached,
 ) -> Option<&'static RbNode> {
     let mut leftmost = None;
-    if tree.rb_leftmost.get().is_some_and(|first| core::ptr::eq(first, node)) {
+    if tree
+        .rb_leftmost
+        .get()
+        .is_some_and(|first| core::ptr::eq(first, node))
+    {
         leftmost = rb_next(node);
         tree.rb_leftmost.set(leftmost);
     }

@@ -15,12 +15,12 @@ use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::processor::ThreadStruct;
 use crate::arch::x86::include::asm::thread_info::{TIF_NEED_RESCHED, ThreadInfo};
 use crate::fence::shared::Shared;
-use crate::intrusive_adapter;
 use crate::include::linux::cpumask::Cpumask;
 use crate::include::linux::list::ListHead;
 use crate::include::linux::rbtree::RbNode;
 use crate::include::linux::smp::{CSD_TYPE_TTWU, CallSingleNode};
 use crate::include::linux::spinlock::RawSpinlock;
+use crate::intrusive_adapter;
 use crate::kernel::kthread::Kthread;
 use crate::kernel::sched::core::affinity::SetAffinityPending;
 use crate::kernel::sched::sched::{CfsRq, SchedClass, TaskGroup};
@@ -108,7 +108,10 @@ pub struct LoadWeight {
 impl LoadWeight {
     /// No weight.
     pub const fn new() -> LoadWeight {
-        LoadWeight { weight: Shared::new(0), inv_weight: Shared::new(0) }
+        LoadWeight {
+            weight: Shared::new(0),
+            inv_weight: Shared::new(0),
+        }
     }
 }
 
@@ -183,7 +186,9 @@ impl SchedEntity {
             parent: Shared::new(None),
             cfs_rq: Shared::new(None),
             my_q: Shared::new(None),
-            avg: SchedAvg { last_update_time: Shared::new(0) },
+            avg: SchedAvg {
+                last_update_time: Shared::new(0),
+            },
         }
     }
 }
@@ -370,7 +375,9 @@ impl TaskStruct {
 
     /// Its class. Every task that can be scheduled has one.
     pub fn class(&self) -> &'static SchedClass {
-        self.sched_class.get().expect("a task without a scheduling class")
+        self.sched_class
+            .get()
+            .expect("a task without a scheduling class")
     }
 
     /// The mask in force.
@@ -417,7 +424,10 @@ pub struct CommBuf {
 impl CommBuf {
     /// The name that the arguments spell.
     pub fn format(args: core::fmt::Arguments<'_>) -> [u8; TASK_COMM_LEN] {
-        let mut buf = CommBuf { bytes: [0; TASK_COMM_LEN], len: 0 };
+        let mut buf = CommBuf {
+            bytes: [0; TASK_COMM_LEN],
+            len: 0,
+        };
         // Writing cannot fail: what does not fit is dropped.
         let _ = core::fmt::Write::write_fmt(&mut buf, args);
         buf.bytes
@@ -499,7 +509,9 @@ pub fn set_tsk_thread_flag(p: TaskRef, flag: u32) {
 
 /// Clears one.
 pub fn clear_tsk_thread_flag(p: TaskRef, flag: u32) {
-    p.thread_info.flags.fetch_and(!(1 << flag), Ordering::SeqCst);
+    p.thread_info
+        .flags
+        .fetch_and(!(1 << flag), Ordering::SeqCst);
 }
 
 /// Tests one.

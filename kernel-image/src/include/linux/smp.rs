@@ -1,15 +1,15 @@
 //! Calls from one CPU to another.
 //!
 //! Linux: include/linux/smp.h, smp_types.h, v6.8. **Kept** the type bits, the node shared with try_to_wake_up.
-use crate::fence::shared::Shared;
 pub use crate::arch::x86::include::asm::smp::raw_smp_processor_id as smp_processor_id;
 pub use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 pub use crate::arch::x86::kernel::smp::smp_send_reschedule;
+use crate::fence::shared::Shared;
+pub use crate::include::linux::smp_types::*;
 pub use crate::kernel::smp::{
     __smp_call_single_queue, flush_smp_call_function_queue, on_each_cpu_cond_mask,
     smp_call_function_many, smp_call_function_single, smp_call_function_single_async,
 };
-pub use crate::include::linux::smp_types::*;
 
 /// A function to run on another CPU, with interrupts off; the argument is a word of the caller's choosing.
 pub type SmpCallFunc = fn(u64);
@@ -37,7 +37,11 @@ impl CallSingleData {
     }
     /// An unlocked csd that calls `func(info)`.
     pub const fn with(func: SmpCallFunc, info: u64) -> Self {
-        Self { node: CallSingleNode::new(0), func: Shared::new(Some(func)), info: Shared::new(info) }
+        Self {
+            node: CallSingleNode::new(0),
+            func: Shared::new(Some(func)),
+            info: Shared::new(info),
+        }
     }
 }
 

@@ -38,6 +38,10 @@ extern "C" fn nothing(_cpu: u32) {}
 
 impl SmpHotplugThread {
     /// To be completed: every field that has a default.
+    #[expect(
+        clippy::declare_interior_mutable_const,
+        reason = "each use is a fresh value"
+    )]
     pub const EMPTY: SmpHotplugThread = SmpHotplugThread {
         store: |_| crate::BUG!(),
         list: ListHead::new(),

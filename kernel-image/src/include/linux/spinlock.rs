@@ -28,7 +28,10 @@ pub type Spinlock = RawSpinlock;
 impl RawSpinlock {
     /// An unlocked lock.
     pub const fn new() -> Self {
-        Self { owner: AtomicU16::new(0), next: AtomicU16::new(0) }
+        Self {
+            owner: AtomicU16::new(0),
+            next: AtomicU16::new(0),
+        }
     }
 
     #[inline(always)]
@@ -43,7 +46,12 @@ impl RawSpinlock {
     fn do_trylock(&self) -> bool {
         let owner = self.owner.load(Ordering::Relaxed);
         self.next
-            .compare_exchange(owner, owner.wrapping_add(1), Ordering::Acquire, Ordering::Relaxed)
+            .compare_exchange(
+                owner,
+                owner.wrapping_add(1),
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            )
             .is_ok()
     }
 

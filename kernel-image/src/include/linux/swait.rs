@@ -22,7 +22,10 @@ pub struct SwaitQueueHead {
 impl SwaitQueueHead {
     /// Nobody waits.
     pub const fn new() -> SwaitQueueHead {
-        SwaitQueueHead { lock: RawSpinlock::new(), task_list: ListHead::new() }
+        SwaitQueueHead {
+            lock: RawSpinlock::new(),
+            task_list: ListHead::new(),
+        }
     }
 
     /// Nobody waits and nobody holds the lock.
@@ -44,7 +47,10 @@ pub struct SwaitQueue {
 impl SwaitQueue {
     /// A waiter that is in no queue.
     pub const fn new(task: TaskRef) -> SwaitQueue {
-        SwaitQueue { task: Shared::new(Some(task)), task_list: ListHead::new() }
+        SwaitQueue {
+            task: Shared::new(Some(task)),
+            task_list: ListHead::new(),
+        }
     }
 }
 

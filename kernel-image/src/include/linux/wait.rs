@@ -29,7 +29,10 @@ pub struct WaitQueueHead {
 impl WaitQueueHead {
     /// Nobody waits.
     pub const fn new() -> WaitQueueHead {
-        WaitQueueHead { lock: RawSpinlock::new(), head: ListHead::new() }
+        WaitQueueHead {
+            lock: RawSpinlock::new(),
+            head: ListHead::new(),
+        }
     }
 }
 

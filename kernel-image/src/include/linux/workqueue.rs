@@ -34,7 +34,11 @@ pub struct WorkStruct {
 impl WorkStruct {
     /// A work that is in no list (`INIT_WORK`).
     pub const fn new(func: WorkFunc) -> WorkStruct {
-        WorkStruct { data: AtomicU64::new(0), entry: ListHead::new(), func: Shared::new(func) }
+        WorkStruct {
+            data: AtomicU64::new(0),
+            entry: ListHead::new(),
+            func: Shared::new(func),
+        }
     }
 }
 

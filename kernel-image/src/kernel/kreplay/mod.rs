@@ -5,6 +5,8 @@ pub mod affinity;
 pub mod counters;
 pub mod idle;
 
+use crate::arch::x86::include::asm::current::current;
+use crate::include::linux::sched::CommBuf;
 use crate::kernel::params::param;
 
 /// A workload: runs as pid 1 and returns when it is done.
@@ -15,9 +17,18 @@ struct Workload {
 
 /// All of them; the first is the default.
 static WORKLOADS: [Workload; 3] = [
-    Workload { name: "affinity", run: affinity::run },
-    Workload { name: "idle", run: idle::run },
-    Workload { name: "lkdtm", run: crate::drivers::misc::lkdtm::run },
+    Workload {
+        name: "affinity",
+        run: affinity::run,
+    },
+    Workload {
+        name: "idle",
+        run: idle::run,
+    },
+    Workload {
+        name: "lkdtm",
+        run: crate::drivers::misc::lkdtm::run,
+    },
 ];
 
 /// Runs the workload of the command line; a name that is not known ends the boot.
@@ -30,11 +41,14 @@ pub fn run_workload() {
     match (chosen, name) {
         (Some(workload), _) => {
             crate::pr_info!("Run workload {} as init process", workload.name);
+            // What an exec of /sbin/init would have named it.
+            current().set_comm(&CommBuf::format(format_args!("init")));
             (workload.run)();
         }
         (None, name) => crate::kernel::panic::panic(format_args!(
             "unknown workload \"{}\"; the known ones are: {KnownNames}",
-            name.as_ref().map_or(&"" as &dyn core::fmt::Display, |name| name)
+            name.as_ref()
+                .map_or(&"" as &dyn core::fmt::Display, |name| name)
         )),
     }
 }

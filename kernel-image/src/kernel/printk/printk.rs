@@ -69,7 +69,9 @@ pub fn vprintk(message: Arguments<'_>) {
     if !nested {
         lock(cpu);
     }
-    let mut console = Console { at_line_start: true };
+    let mut console = Console {
+        at_line_start: true,
+    };
     let _ = console.write_fmt(message);
     if !console.at_line_start {
         put(b'\n');

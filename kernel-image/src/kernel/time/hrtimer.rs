@@ -36,7 +36,11 @@ fn cpu_base_of(base: &HrtimerClockBase) -> &'static HrtimerCpuBase {
 
 /// What to subtract from a base's expiry to get a monotonic one.
 fn offset(base: &HrtimerClockBase) -> Ktime {
-    if base.index.get() & 1 == HRTIMER_BASE_REALTIME { ktime_offs_real() } else { 0 }
+    if base.index.get() & 1 == HRTIMER_BASE_REALTIME {
+        ktime_offs_real()
+    } else {
+        0
+    }
 }
 
 fn timer_of(node: &'static RbNode) -> &'static Hrtimer {
@@ -69,9 +73,15 @@ pub fn hrtimers_init() {
 /// Gives a timer its clock and mode.
 pub fn hrtimer_init(timer: &'static Hrtimer, clock_id: i32, mode: u32) {
     let soft = mode & HRTIMER_MODE_SOFT != 0;
-    let clock = if clock_id == CLOCK_REALTIME { HRTIMER_BASE_REALTIME } else { 0 };
+    let clock = if clock_id == CLOCK_REALTIME {
+        HRTIMER_BASE_REALTIME
+    } else {
+        0
+    };
     let index = clock + if soft { HRTIMER_BASE_MONOTONIC_SOFT } else { 0 };
-    timer.base.set(Some(&hrtimer_bases.this_cpu().clock_base[index as usize]));
+    timer
+        .base
+        .set(Some(&hrtimer_bases.this_cpu().clock_base[index as usize]));
     timer.is_soft.set(u8::from(soft));
     timer.is_hard.set(u8::from(mode & HRTIMER_MODE_HARD != 0));
     timer.state.set(HRTIMER_STATE_INACTIVE);
@@ -99,7 +109,9 @@ fn unlock_hrtimer_base(base: &'static HrtimerClockBase, flags: u64) {
 }
 
 fn callback_running(base: &HrtimerClockBase, timer: &Hrtimer) -> bool {
-    base.running.get().is_some_and(|running| core::ptr::eq(running, timer))
+    base.running
+        .get()
+        .is_some_and(|running| core::ptr::eq(running, timer))
 }
 
 /// Puts the timer into its base's tree; true if it is the base's first.
@@ -119,8 +131,8 @@ fn __remove_hrtimer(timer: &'static Hrtimer, base: &'static HrtimerClockBase, re
     }
     timer.state.set(HRTIMER_STATE_INACTIVE);
     let cpu_base = cpu_base_of(base);
-    let was_first = rb_first_cached(&base.active)
-        .is_some_and(|first| core::ptr::eq(first, &timer.node.node));
+    let was_first =
+        rb_first_cached(&base.active).is_some_and(|first| core::ptr::eq(first, &timer.node.node));
     rb_erase_cached(&timer.node.node, &base.active);
     if rb_first_cached(&base.active).is_none() {
         cpu_base.active_bases.and_not(1 << base.index.get());
@@ -225,7 +237,10 @@ pub fn hrtimer_start_range_ns(timer: &'static Hrtimer, tim: Ktime, delta_ns: u64
     }
     timer.is_rel.set(u8::from(mode & HRTIMER_MODE_REL != 0));
     timer._softexpires.set(tim);
-    timer.node.expires.set(tim.saturating_add(delta_ns as Ktime));
+    timer
+        .node
+        .expires
+        .set(tim.saturating_add(delta_ns as Ktime));
     let base = switch_hrtimer_base(timer, base);
     if enqueue_hrtimer(timer, base) {
         hrtimer_reprogram(timer, base);
@@ -275,7 +290,10 @@ pub fn hrtimer_cancel(timer: &'static Hrtimer) -> i32 {
 /// Whether the timer is queued or its callback runs.
 pub fn hrtimer_active(timer: &Hrtimer) -> bool {
     timer.state.get() != HRTIMER_STATE_INACTIVE
-        || timer.base.get().is_some_and(|base| callback_running(base, timer))
+        || timer
+            .base
+            .get()
+            .is_some_and(|base| callback_running(base, timer))
 }
 
 /// Nanoseconds to the expiry.

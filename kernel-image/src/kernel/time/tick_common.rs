@@ -4,8 +4,8 @@
 //! exchange, broadcast, suspend.
 use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
-use crate::include::linux::clockchips::ClockEventState::*;
 use crate::include::linux::clockchips::ClockEventDevice;
+use crate::include::linux::clockchips::ClockEventState::*;
 use crate::include::linux::cpumask::NR_CPUS;
 use crate::include::linux::jiffies::TICK_NSEC;
 use crate::include::linux::ktime::Ktime;

@@ -24,7 +24,12 @@ pub struct TickSched {
 }
 
 static tick_cpu_sched: PerCpu<TickSched> = PerCpu::new(
-    [const { TickSched { sched_timer: Hrtimer::new(), highres: Shared::new(false) } }; NR_CPUS],
+    [const {
+        TickSched {
+            sched_timer: Hrtimer::new(),
+            highres: Shared::new(false),
+        }
+    }; NR_CPUS],
 );
 
 static last_jiffies_update: Shared<Ktime> = Shared::new(0);
@@ -83,12 +88,20 @@ fn tick_sched_do_timer(now: Ktime) {
 /// Interrupts off, in the last periodic tick.
 pub fn tick_setup_sched_timer() {
     let ts = tick_cpu_sched.this_cpu();
-    hrtimer_init(&ts.sched_timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_PINNED_HARD);
+    hrtimer_init(
+        &ts.sched_timer,
+        CLOCK_MONOTONIC,
+        HRTIMER_MODE_ABS_PINNED_HARD,
+    );
     ts.sched_timer.function.set(Some(tick_nohz_highres_handler));
     ts.sched_timer.set_expires(tick_init_jiffy_update());
     ts.highres.set(true);
     hrtimer_forward(&ts.sched_timer, ktime_get(), TICK_NSEC);
-    hrtimer_start(&ts.sched_timer, ts.sched_timer.expires(), HRTIMER_MODE_ABS_PINNED_HARD);
+    hrtimer_start(
+        &ts.sched_timer,
+        ts.sched_timer.expires(),
+        HRTIMER_MODE_ABS_PINNED_HARD,
+    );
 }
 
 /// Stops this CPU's tick for good; it goes down.

@@ -86,7 +86,7 @@ pub fn timer_pending(timer: &TimerList) -> bool {
     timer.entry.next.get().is_some()
 }
 
-/// The bucket for an expiry: rounded up to the level's granularity, so never early.
+/// The bucket for an expiry: the next one of the level's granularity after it, so never early.
 fn calc_wheel_index(expires: u64, clk: u64) -> u32 {
     let delta = expires.wrapping_sub(clk);
     if delta as i64 <= 0 {
@@ -99,7 +99,7 @@ fn calc_wheel_index(expires: u64, clk: u64) -> u32 {
     if delta >= WHEEL_TIMEOUT_MAX {
         expires = clk + WHEEL_TIMEOUT_MAX;
     }
-    let bucket = (expires >> lvl_shift(level)) + u64::from(level > 0);
+    let bucket = (expires >> lvl_shift(level)) + 1;
     level * LVL_SIZE + (bucket as u32 & LVL_MASK)
 }
 
@@ -126,7 +126,9 @@ fn detach_if_pending(timer: &'static TimerList, base: &TimerBase) -> bool {
 }
 
 fn is_running(base: &TimerBase, timer: &TimerList) -> bool {
-    base.running_timer.get().is_some_and(|running| core::ptr::eq(running, timer))
+    base.running_timer
+        .get()
+        .is_some_and(|running| core::ptr::eq(running, timer))
 }
 
 /// Starts or moves a timer; true if it was pending.
@@ -138,7 +140,9 @@ pub fn mod_timer(timer: &'static TimerList, expires: u64) -> bool {
         raw_spin_unlock(&base.lock);
         base = new_base;
         raw_spin_lock(&base.lock);
-        timer.flags.set(timer.flags.get() & !TIMER_CPUMASK | smp_processor_id());
+        timer
+            .flags
+            .set(timer.flags.get() & !TIMER_CPUMASK | smp_processor_id());
     }
     if base.nr_pending.get() == 0 && time_before(base.clk.get(), jiffies()) {
         base.clk.set(jiffies());
@@ -191,16 +195,19 @@ fn __run_timers(base: &'static TimerBase) {
     while !time_before(jiffies(), base.clk.get()) {
         let clk = base.clk.get();
         base.clk.set(clk + 1);
-        let mut level = 0;
-        while level + 1 < LVL_DEPTH && clk & ((1 << lvl_shift(level + 1)) - 1) == 0 {
-            level += 1;
-        }
-        for level in (0..=level).rev() {
-            let bucket = (clk >> lvl_shift(level)) as u32 & LVL_MASK;
-            expire_timers(base, &base.vectors[(level * LVL_SIZE + bucket) as usize]);
+        for bucket in collect_expired_timers(clk) {
+            expire_timers(base, &base.vectors[bucket as usize]);
         }
     }
     raw_spin_unlock_irq(&base.lock);
+}
+
+/// The buckets whose time is `clk`, coarse levels first: a level turns when all bits below it are zero.
+fn collect_expired_timers(clk: u64) -> impl Iterator<Item = u32> {
+    let turned = (clk.trailing_zeros() / LVL_CLK_SHIFT).min(LVL_DEPTH - 1);
+    (0..=turned)
+        .rev()
+        .map(move |level| level * LVL_SIZE + ((clk >> lvl_shift(level)) as u32 & LVL_MASK))
 }
 
 fn expire_timers(base: &'static TimerBase, bucket: &'static ListHead) {
@@ -227,5 +234,59 @@ fn expire_timers(base: &'static TimerBase, bucket: &'static ListHead) {
 impl StackObject for TimerList {
     fn quiescent(&self) -> bool {
         !timer_pending(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::include::linux::jiffies::INITIAL_JIFFIES;
+
+    /// When a timer put in at `clk` fires: the first time its bucket is collected.
+    fn fires_at(expires: u64, clk: u64) -> u64 {
+        let index = calc_wheel_index(expires, clk);
+        (clk..)
+            .find(|&now| collect_expired_timers(now).any(|bucket| bucket == index))
+            .unwrap_or(0)
+    }
+
+    #[test]
+    fn never_early_and_late_by_one_granule_at_most() {
+        for clk in [
+            INITIAL_JIFFIES,
+            INITIAL_JIFFIES + 1,
+            0x1_0000_0000 - 3,
+            0x1_0000_0007,
+        ] {
+            for delta in (1..200).chain([255, 503, 504, 505, 511, 512, 4031, 4032, 4033, 40_000]) {
+                let fired = fires_at(clk + delta, clk);
+                let level = (1..LVL_DEPTH)
+                    .rev()
+                    .find(|&it| delta >= lvl_start(it))
+                    .unwrap_or(0);
+                assert!(
+                    fired > clk + delta - 1,
+                    "early: {delta} fired after {}",
+                    fired - clk
+                );
+                assert!(
+                    fired <= clk + delta + (1 << lvl_shift(level)),
+                    "late: {delta} fired after {}",
+                    fired - clk
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn expired_timers_fire_at_once() {
+        assert_eq!(fires_at(1000, 1000), 1000);
+        assert_eq!(fires_at(900, 1000), 1000);
+    }
+
+    #[test]
+    fn far_timers_are_clamped_to_the_wheel() {
+        let index = calc_wheel_index(u64::MAX / 4, 0);
+        assert!((index as usize) < WHEEL_SIZE && index >= (LVL_DEPTH - 1) * LVL_SIZE);
     }
 }

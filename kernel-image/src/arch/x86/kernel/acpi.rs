@@ -55,7 +55,11 @@ fn find_table(rsdp: u64, signature: &[u8; 4]) -> Option<Table> {
     };
     let mut entry = root.at + HEADER;
     while entry + width <= root.at + root.len {
-        let at = if width == 8 { phys_u64(entry) } else { u64::from(phys_u32(entry)) };
+        let at = if width == 8 {
+            phys_u64(entry)
+        } else {
+            u64::from(phys_u32(entry))
+        };
         if let Some(found) = table(at, signature) {
             return Some(found);
         }
@@ -69,7 +73,10 @@ pub fn rsdp_address(from_boot_params: u64) -> u64 {
     if from_boot_params != 0 {
         return from_boot_params;
     }
-    (0xe0000..0x10_0000).step_by(16).find(|&at| &phys_read::<8>(at) == b"RSD PTR ").unwrap_or(0)
+    (0xe0000..0x10_0000)
+        .step_by(16)
+        .find(|&at| &phys_read::<8>(at) == b"RSD PTR ")
+        .unwrap_or(0)
 }
 
 /// Reads the MADT: every enabled local APIC is a possible and present CPU, in table order; then the FADT.
@@ -125,7 +132,8 @@ fn acpi_parse_fadt(fadt: Table) {
 /// `_S5_` as AML encodes it: NameOp "_S5_" PackageOp PkgLength NumElements element…; an element is ZeroOp,
 /// OneOp or BytePrefix and a byte.
 fn find_s5(dsdt: Table) -> Option<u8> {
-    let at = (dsdt.at + HEADER..dsdt.at + dsdt.len - 8).find(|&at| &phys_read::<4>(at) == b"_S5_")?;
+    let at =
+        (dsdt.at + HEADER..dsdt.at + dsdt.len - 8).find(|&at| &phys_read::<4>(at) == b"_S5_")?;
     let [package] = phys_read::<1>(at + 4);
     if package != 0x12 {
         return None;
@@ -142,5 +150,9 @@ fn find_s5(dsdt: Table) -> Option<u8> {
 
 /// Linux brings up the interpreter here; the tables were read in `setup_arch` already.
 pub fn acpi_early_init() {
-    pr_info!("ACPI: Hardware-reduced sleep port {:#x}, S5 type {}", sleep_control.get(), sleep_type_s5.get());
+    pr_info!(
+        "ACPI: Hardware-reduced sleep port {:#x}, S5 type {}",
+        sleep_control.get(),
+        sleep_type_s5.get()
+    );
 }

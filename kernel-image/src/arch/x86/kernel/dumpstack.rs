@@ -37,7 +37,10 @@ fn on_a_stack(address: u64) -> bool {
 pub fn dump_stack_print_info() {
     let hot = pcpu_hot.this_cpu();
     if hot.current_task.get().is_none() {
-        pr_emerg!("CPU: {} PID: 0 Comm: swapper Not tainted kreplay", raw_smp_processor_id());
+        pr_emerg!(
+            "CPU: {} PID: 0 Comm: swapper Not tainted kreplay",
+            raw_smp_processor_id()
+        );
         return;
     }
     let p = current();
@@ -54,17 +57,49 @@ pub fn dump_stack_print_info() {
 pub fn show_regs(regs: &PtRegs) {
     dump_stack_print_info();
     pr_emerg!("RIP: {:04x}:{:#018x}", regs.cs & 0xffff, regs.ip);
-    pr_emerg!("RSP: {:04x}:{:016x} EFLAGS: {:08x} ORIG_RAX: {:016x}",
-        regs.ss & 0xffff, regs.sp, regs.flags, regs.orig_ax);
-    pr_emerg!("RAX: {:016x} RBX: {:016x} RCX: {:016x}", regs.ax, regs.bx, regs.cx);
-    pr_emerg!("RDX: {:016x} RSI: {:016x} RDI: {:016x}", regs.dx, regs.si, regs.di);
-    pr_emerg!("RBP: {:016x} R08: {:016x} R09: {:016x}", regs.bp, regs.r8, regs.r9);
-    pr_emerg!("R10: {:016x} R11: {:016x} R12: {:016x}", regs.r10, regs.r11, regs.r12);
-    pr_emerg!("R13: {:016x} R14: {:016x} R15: {:016x}", regs.r13, regs.r14, regs.r15);
-    pr_emerg!("GS:  {:016x} CPU: {} preempt_count: {:x}",
+    pr_emerg!(
+        "RSP: {:04x}:{:016x} EFLAGS: {:08x} ORIG_RAX: {:016x}",
+        regs.ss & 0xffff,
+        regs.sp,
+        regs.flags,
+        regs.orig_ax
+    );
+    pr_emerg!(
+        "RAX: {:016x} RBX: {:016x} RCX: {:016x}",
+        regs.ax,
+        regs.bx,
+        regs.cx
+    );
+    pr_emerg!(
+        "RDX: {:016x} RSI: {:016x} RDI: {:016x}",
+        regs.dx,
+        regs.si,
+        regs.di
+    );
+    pr_emerg!(
+        "RBP: {:016x} R08: {:016x} R09: {:016x}",
+        regs.bp,
+        regs.r8,
+        regs.r9
+    );
+    pr_emerg!(
+        "R10: {:016x} R11: {:016x} R12: {:016x}",
+        regs.r10,
+        regs.r11,
+        regs.r12
+    );
+    pr_emerg!(
+        "R13: {:016x} R14: {:016x} R15: {:016x}",
+        regs.r13,
+        regs.r14,
+        regs.r15
+    );
+    pr_emerg!(
+        "GS:  {:016x} CPU: {} preempt_count: {:x}",
         core::ptr::from_ref(pcpu_hot.this_cpu()) as u64,
         raw_smp_processor_id(),
-        pcpu_hot.this_cpu().preempt_count.get());
+        pcpu_hot.this_cpu().preempt_count.get()
+    );
     pr_emerg!("Call Trace:");
     pr_emerg!(" [<{:#018x}>]", regs.ip);
     walk(regs.bp);
@@ -96,9 +131,41 @@ pub fn show_current_regs() {
             in(reg) &mut words,
         );
     }
-    let [r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, sp, flags] = words;
+    let [
+        r15,
+        r14,
+        r13,
+        r12,
+        bp,
+        bx,
+        r11,
+        r10,
+        r9,
+        r8,
+        ax,
+        cx,
+        dx,
+        si,
+        di,
+        sp,
+        flags,
+    ] = words;
     show_regs(&PtRegs {
-        r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di,
+        r15,
+        r14,
+        r13,
+        r12,
+        bp,
+        bx,
+        r11,
+        r10,
+        r9,
+        r8,
+        ax,
+        cx,
+        dx,
+        si,
+        di,
         orig_ax: !0,
         ip: show_current_regs as *const () as u64,
         cs: u64::from(__KERNEL_CS),

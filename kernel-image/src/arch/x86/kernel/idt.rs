@@ -98,7 +98,10 @@ pub fn idt_setup_apic_and_irq_gates() {
 
 /// Points this CPU at the table.
 pub fn load_current_idt() {
-    let descriptor = DescPtr { size: 256 * 16 - 1, address: idt_table.0.get() as u64 };
+    let descriptor = DescPtr {
+        size: 256 * 16 - 1,
+        address: idt_table.0.get() as u64,
+    };
     // SAFETY: the table is static and its gates lead to the stubs of entry_64.S.
     unsafe { asm!("lidt [{}]", in(reg) &descriptor, options(nostack, readonly)) };
 }

@@ -65,7 +65,9 @@ pub fn cpu_init_boot() {
 pub fn prepare_exception_stacks(cpu: u32) -> i32 {
     let mut ist = [0; 7];
     for top in ist.iter_mut().take(IST_STACKS) {
-        let Some(stack) = crate::mm::vmalloc::alloc_thread_stack_node() else { return -ENOMEM };
+        let Some(stack) = crate::mm::vmalloc::alloc_thread_stack_node() else {
+            return -ENOMEM;
+        };
         *top = stack + THREAD_SIZE;
     }
     set_exception_stacks(cpu, ist);
@@ -87,8 +89,10 @@ fn set_exception_stacks(cpu: u32, ist: [u64; 7]) {
 pub fn cpu_init() {
     let gdt = gdt_page.this_cpu();
     gdt.fill(cpu_tss_rw.this_cpu().0.get() as u64);
-    let descriptor =
-        DescPtr { size: (GDT_ENTRIES * 8 - 1) as u16, address: core::ptr::from_ref(gdt) as u64 };
+    let descriptor = DescPtr {
+        size: (GDT_ENTRIES * 8 - 1) as u16,
+        address: core::ptr::from_ref(gdt) as u64,
+    };
     // SAFETY: the table has the descriptors that are in use, at the same selectors; the task state segment is
     // filled. GS keeps its base: only a load of the selector would change it.
     unsafe {

@@ -34,8 +34,15 @@ fn e820__memory_setup(params: u64) {
     for n in 0..u64::from(entries).min(E820_MAX_ENTRIES) {
         let at = params + E820_TABLE + n * E820_ENTRY_SIZE;
         let (addr, size, kind) = (phys_u64(at), phys_u64(at + 8), phys_u32(at + 16));
-        let what = if kind == E820_TYPE_RAM { "usable" } else { "reserved" };
-        pr_info!("BIOS-e820: [mem {addr:#018x}-{:#018x}] {what}", addr + size.saturating_sub(1));
+        let what = if kind == E820_TYPE_RAM {
+            "usable"
+        } else {
+            "reserved"
+        };
+        pr_info!(
+            "BIOS-e820: [mem {addr:#018x}-{:#018x}] {what}",
+            addr + size.saturating_sub(1)
+        );
         if kind == E820_TYPE_RAM && size > 0 {
             memblock_add(addr, size);
         }
@@ -56,7 +63,10 @@ fn setup_boot_command_line(params: u64) {
 pub fn setup_arch() {
     let params = boot_params.get();
     setup_boot_command_line(params);
-    pr_info!("Command line: {}", crate::kernel::params::saved_command_line());
+    pr_info!(
+        "Command line: {}",
+        crate::kernel::params::saved_command_line()
+    );
     e820__memory_setup(params);
     let (image_start, image_end) = crate::mm::memblock_image();
     memblock_reserve(image_start, image_end - image_start);
@@ -69,12 +79,18 @@ pub fn setup_arch() {
         apic::generic_processor_info(0);
     }
     apic::init_apic_mappings(acpi::mp_lapic_addr.get());
-    pr_info!("smpboot: Allowing {} CPUs, 0 hotplug CPUs", apic::num_processors());
+    pr_info!(
+        "smpboot: Allowing {} CPUs, 0 hotplug CPUs",
+        apic::num_processors()
+    );
 }
 
 /// One more than the highest possible CPU.
 pub fn setup_nr_cpu_ids() {
-    nr_cpu_ids.store(64 - cpu_possible_mask().as_u64().leading_zeros(), Ordering::Relaxed);
+    nr_cpu_ids.store(
+        64 - cpu_possible_mask().as_u64().leading_zeros(),
+        Ordering::Relaxed,
+    );
 }
 
 /// Per-CPU variables are arrays that exist already; says so in Linux's words.
@@ -84,11 +100,21 @@ pub fn setup_per_cpu_areas() {
         nr_cpu_ids.load(Ordering::Relaxed),
     );
     for cpu in cpu_possible_mask().iter() {
-        crate::arch::x86::include::asm::current::pcpu_hot.per_cpu(cpu).cpu_number.set(cpu);
+        crate::arch::x86::include::asm::current::pcpu_hot
+            .per_cpu(cpu)
+            .cpu_number
+            .set(cpu);
     }
 }
 
 /// Linux identifies the CPU and applies mitigations here; there are none.
 pub fn arch_cpu_finalize_init() {
-    pr_info!("CPU: {}", if apic::num_processors() > 1 { "SMP" } else { "UP" });
+    pr_info!(
+        "CPU: {}",
+        if apic::num_processors() > 1 {
+            "SMP"
+        } else {
+            "UP"
+        }
+    );
 }

@@ -3,14 +3,17 @@
 //! Linux: arch/x86/kernel/smpboot.c, realmode/init.c, v6.8, with parallel bring-up: a CPU finds its number by
 //! its APIC id and its stack by its idle task. **Left out** topology, microcode, the TSC check (all counters
 //! of this machine agree), CPU offlining's play-dead variants.
-#![expect(unsafe_code, reason = "copies the trampoline to real-mode memory; entered from assembly")]
+#![expect(
+    unsafe_code,
+    reason = "copies the trampoline to real-mode memory; entered from assembly"
+)]
 
 use crate::arch::x86::include::asm::current::pcpu_hot;
 use crate::arch::x86::include::asm::page_types::{__pa, __va, PAGE_SIZE, THREAD_SIZE};
 use crate::arch::x86::kernel::apic::{apic, ipi};
 use crate::arch::x86::kernel::{idt, process, tsc};
-use crate::include::linux::cpumask::{num_online_cpus, set_cpu_online};
 use crate::include::linux::cpuhotplug::CPUHP_AP_ONLINE_IDLE;
+use crate::include::linux::cpumask::{num_online_cpus, set_cpu_online};
 use crate::include::linux::errno::EINVAL;
 use crate::include::linux::irqflags::local_irq_enable;
 use crate::include::linux::sched::TaskRef;
@@ -40,7 +43,8 @@ const TRAMPOLINE: u64 = 0x9_d000;
 pub fn set_boot_current(task: TaskRef) {
     let hot = pcpu_hot.per_cpu(0);
     hot.current_task.set(Some(task));
-    hot.top_of_stack.set(process::init_stack_base() + THREAD_SIZE);
+    hot.top_of_stack
+        .set(process::init_stack_base() + THREAD_SIZE);
 }
 
 /// The boot CPU is known to be CPU 0; its per-CPU words stand since the first instruction.
@@ -67,11 +71,31 @@ fn setup_real_mode() {
     };
     // SAFETY: the page lies in reserved low memory (`setup_arch`), nothing else uses it.
     unsafe { ptr::copy_nonoverlapping(start as *const u8, to as *mut u8, len as usize) };
-    patch(&raw const tr_gdt_base, TRAMPOLINE + at(&raw const tr_gdt), 4);
-    patch(&raw const tr_ljmp32, TRAMPOLINE + at(&raw const trampoline_32), 4);
-    patch(&raw const tr_ljmp64, TRAMPOLINE + at(&raw const trampoline_64), 4);
-    patch(&raw const tr_cr3, __pa((&raw const trampoline_pgd) as u64), 4);
-    patch(&raw const tr_start, secondary_startup_64 as *const () as u64, 8);
+    patch(
+        &raw const tr_gdt_base,
+        TRAMPOLINE + at(&raw const tr_gdt),
+        4,
+    );
+    patch(
+        &raw const tr_ljmp32,
+        TRAMPOLINE + at(&raw const trampoline_32),
+        4,
+    );
+    patch(
+        &raw const tr_ljmp64,
+        TRAMPOLINE + at(&raw const trampoline_64),
+        4,
+    );
+    patch(
+        &raw const tr_cr3,
+        __pa((&raw const trampoline_pgd) as u64),
+        4,
+    );
+    patch(
+        &raw const tr_start,
+        secondary_startup_64 as *const () as u64,
+        8,
+    );
 }
 
 /// Starts `cpu` on the stack of its idle task; returns at once, the hotplug code waits for it.

@@ -10,10 +10,25 @@ use crate::pr_emerg;
 use core::arch::asm;
 
 const NAMES: [&str; 20] = [
-    "divide error", "debug", "NMI", "int3", "overflow", "bounds", "invalid opcode",
-    "device not available", "double fault", "coprocessor segment overrun", "invalid TSS",
-    "segment not present", "stack segment", "general protection fault", "page fault",
-    "spurious interrupt", "coprocessor error", "alignment check", "machine check",
+    "divide error",
+    "debug",
+    "NMI",
+    "int3",
+    "overflow",
+    "bounds",
+    "invalid opcode",
+    "device not available",
+    "double fault",
+    "coprocessor segment overrun",
+    "invalid TSS",
+    "segment not present",
+    "stack segment",
+    "general protection fault",
+    "page fault",
+    "spurious interrupt",
+    "coprocessor error",
+    "alignment check",
+    "machine check",
     "simd coprocessor error",
 ];
 
@@ -25,7 +40,10 @@ pub fn trap_init() {}
 #[inline(never)]
 pub extern "C" fn exc_common(regs: &PtRegs, trapnr: u32) -> ! {
     panic::begin_oops();
-    let name = NAMES.get(trapnr as usize).copied().unwrap_or("unknown exception");
+    let name = NAMES
+        .get(trapnr as usize)
+        .copied()
+        .unwrap_or("unknown exception");
     if trapnr == 14 {
         page_fault_oops(regs, read_cr2());
     } else {
@@ -52,7 +70,11 @@ fn page_fault_oops(regs: &PtRegs, address: u64) {
         (_, true) => "write access",
         _ => "read access",
     };
-    let why = if present != 0 { "permissions violation" } else { "not-present page" };
+    let why = if present != 0 {
+        "permissions violation"
+    } else {
+        "not-present page"
+    };
     pr_emerg!("#PF: supervisor {access} in kernel mode");
     pr_emerg!("#PF: error_code({:#06x}) - {why}", regs.orig_ax);
     pr_emerg!("Oops: {:04x} [#1] PREEMPT SMP", regs.orig_ax);

@@ -20,7 +20,10 @@ pub struct WakeQNode {
 impl WakeQNode {
     /// In no list.
     pub const fn new() -> WakeQNode {
-        WakeQNode { queued: AtomicBool::new(false), next: Shared::new(None) }
+        WakeQNode {
+            queued: AtomicBool::new(false),
+            next: Shared::new(None),
+        }
     }
 
     /// Claims the node for one list. False if another list has it: that list's owner wakes the task.
@@ -45,7 +48,10 @@ pub struct WakeQHead {
 impl WakeQHead {
     /// Nobody to wake (`DEFINE_WAKE_Q`).
     pub fn new() -> WakeQHead {
-        WakeQHead { first: None, last: None }
+        WakeQHead {
+            first: None,
+            last: None,
+        }
     }
 
     pub(crate) fn push(&mut self, task: TaskRef) {

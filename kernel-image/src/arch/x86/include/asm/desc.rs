@@ -104,7 +104,10 @@ impl GateDesc {
             | (ist as u64) << 32
             | 0x8e << 40
             | (handler >> 16 & 0xffff) << 48;
-        Self { low, high: handler >> 32 }
+        Self {
+            low,
+            high: handler >> 32,
+        }
     }
 }
 

@@ -12,7 +12,9 @@ use core::arch::asm;
 #[inline(always)]
 pub unsafe fn outb(value: u8, port: u16) {
     // SAFETY: the caller's contract.
-    unsafe { asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack, preserves_flags))
+    };
 }
 
 /// Reads a byte from `port`.
@@ -23,6 +25,8 @@ pub unsafe fn outb(value: u8, port: u16) {
 pub unsafe fn inb(port: u16) -> u8 {
     let value;
     // SAFETY: the caller's contract.
-    unsafe { asm!("in al, dx", in("dx") port, out("al") value, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("in al, dx", in("dx") port, out("al") value, options(nomem, nostack, preserves_flags))
+    };
     value
 }

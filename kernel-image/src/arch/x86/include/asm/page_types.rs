@@ -50,7 +50,11 @@ pub const __PAGE_KERNEL_NOCACHE: u64 = __PAGE_KERNEL | _PAGE_PCD | _PAGE_PWT;
 
 /// The physical address behind an address of the image or of the direct map.
 pub const fn __pa(address: u64) -> u64 {
-    if address >= __START_KERNEL_map { address - __START_KERNEL_map } else { address - PAGE_OFFSET }
+    if address >= __START_KERNEL_map {
+        address - __START_KERNEL_map
+    } else {
+        address - PAGE_OFFSET
+    }
 }
 
 /// Where a physical address appears in the direct map.

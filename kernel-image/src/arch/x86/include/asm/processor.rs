@@ -18,7 +18,10 @@ pub struct ThreadStruct {
 impl ThreadStruct {
     /// State of a thread that never ran.
     pub const fn new() -> Self {
-        Self { sp: Shared::new(0), cr2: Shared::new(0) }
+        Self {
+            sp: Shared::new(0),
+            cr2: Shared::new(0),
+        }
     }
 }
 

@@ -32,4 +32,7 @@ pub struct PtRegs {
 }
 
 const _: () = assert!(size_of::<PtRegs>() == 168, "entry_64.S pushes 21 words");
-const _: () = assert!(core::mem::offset_of!(PtRegs, ip) == 128, "entry_64.S reads ip");
+const _: () = assert!(
+    core::mem::offset_of!(PtRegs, ip) == 128,
+    "entry_64.S reads ip"
+);

@@ -19,7 +19,10 @@ pub struct InactiveTaskFrame {
     pub ret_addr: u64,
 }
 
-#[expect(improper_ctypes, reason = "only the address of a task is passed; its fields are Rust's")]
+#[expect(
+    improper_ctypes,
+    reason = "only the address of a task is passed; its fields are Rust's"
+)]
 unsafe extern "C" {
     fn __switch_to_asm(prev: &'static TaskStruct, next: &'static TaskStruct) -> TaskRef;
 }

@@ -84,7 +84,10 @@ pub fn init_apic_mappings(physical: u64) {
 pub fn setup_local_APIC() {
     apic_write(APIC_DFR, APIC_DFR_FLAT);
     apic_write(APIC_TASKPRI, 0x10);
-    apic_write(APIC_SPIV, APIC_SPIV_APIC_ENABLED | u32::from(SPURIOUS_APIC_VECTOR));
+    apic_write(
+        APIC_SPIV,
+        APIC_SPIV_APIC_ENABLED | u32::from(SPURIOUS_APIC_VECTOR),
+    );
     apic_write(APIC_LVT0, APIC_LVT_MASKED);
     apic_write(APIC_LVT1, APIC_LVT_MASKED);
     apic_write(APIC_LVTT, APIC_LVT_MASKED | u32::from(LOCAL_TIMER_VECTOR));
@@ -125,7 +128,8 @@ fn setup_APIC_timer() {
     levt.set_state_periodic.set(Some(lapic_timer_set_periodic));
     levt.set_state_oneshot.set(Some(lapic_timer_set_oneshot));
     levt.set_state_shutdown.set(Some(lapic_timer_shutdown));
-    levt.features.set(CLOCK_EVT_FEAT_PERIODIC | CLOCK_EVT_FEAT_ONESHOT);
+    levt.features
+        .set(CLOCK_EVT_FEAT_PERIODIC | CLOCK_EVT_FEAT_ONESHOT);
     levt.cpu.set(raw_smp_processor_id());
     clockevents_config_and_register(levt, lapic_timer_khz.get(), 0xf, 0x7fff_ffff);
 }
@@ -161,7 +165,10 @@ fn local_apic_timer_interrupt() {
     match levt.event_handler.get() {
         Some(handler) => handler(levt),
         None => {
-            pr_warn!("Spurious LAPIC timer interrupt on cpu {}", raw_smp_processor_id());
+            pr_warn!(
+                "Spurious LAPIC timer interrupt on cpu {}",
+                raw_smp_processor_id()
+            );
             lapic_timer_shutdown(levt);
         }
     }
@@ -172,7 +179,10 @@ fn local_apic_timer_interrupt() {
 #[inline(never)]
 pub extern "C" fn sysvec_spurious_apic_interrupt(regs: &PtRegs) {
     irqentry_enter(regs);
-    pr_info!("Spurious APIC interrupt on CPU#{}, should never happen.", raw_smp_processor_id());
+    pr_info!(
+        "Spurious APIC interrupt on CPU#{}, should never happen.",
+        raw_smp_processor_id()
+    );
     irqentry_exit(regs);
 }
 

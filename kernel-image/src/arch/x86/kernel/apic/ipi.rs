@@ -25,7 +25,10 @@ pub fn apic_icr_write(low: u32, dest: u32) {
 pub fn default_send_IPI_single(cpu: u32, vector: u8) {
     let flags = local_irq_save();
     wait_icr_idle();
-    apic_icr_write(APIC_DM_FIXED | u32::from(vector), cpuid_to_apicid[cpu as usize].get());
+    apic_icr_write(
+        APIC_DM_FIXED | u32::from(vector),
+        cpuid_to_apicid[cpu as usize].get(),
+    );
     local_irq_restore(flags);
 }
 
@@ -45,7 +48,10 @@ pub fn default_send_IPI_mask_allbutself(mask: Cpumask, vector: u8) {
 pub fn default_send_IPI_allbutself(vector: u8) {
     let flags = local_irq_save();
     wait_icr_idle();
-    apic_write(APIC_ICR, APIC_DEST_ALLBUT | APIC_DM_FIXED | u32::from(vector));
+    apic_write(
+        APIC_ICR,
+        APIC_DEST_ALLBUT | APIC_DM_FIXED | u32::from(vector),
+    );
     local_irq_restore(flags);
 }
 

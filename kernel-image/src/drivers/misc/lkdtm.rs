@@ -1,0 +1,160 @@
+//! Ways to crash, on purpose: the proof that guards, page rights and panics work, and the tests' failing guest.
+//!
+//! Linux: drivers/misc/lkdtm (core.c, bugs.c, perms.c), v6.8. **Kept** the names of the crash types and of the
+//! parameter: `workload=lkdtm lkdtm.cpoint_type=EXEC_DATA`. **Differs** each is run once, by pid 1; a type that
+//! should have crashed and did not says so. `TRIPLE_FAULT` is ours.
+#![expect(unsafe_code, reason = "breaks every rule there is, one at a time")]
+
+use crate::arch::x86::include::asm::desc::DescPtr;
+use crate::fence::shared::Shared;
+use crate::include::linux::irqflags::local_irq_disable;
+use crate::include::linux::preempt::preempt_disable;
+use crate::include::linux::spinlock::{RawSpinlock, raw_spin_lock};
+use crate::kernel::params::param;
+use crate::{BUG, WARN, WARN_ON, pr_emerg, pr_info};
+use core::arch::asm;
+
+struct CrashType {
+    name: &'static str,
+    func: fn(),
+}
+
+macro_rules! crash_types {
+    ($($name:literal $func:expr,)*) => { [$(CrashType { name: $name, func: $func }),*] };
+}
+
+static crashtypes: [CrashType; 19] = crash_types![
+    "PANIC" || crate::kernel::panic::panic(format_args!("dumptest")),
+    "BUG" || BUG!(),
+    "WARNING" || { WARN_ON!(true); },
+    "WARNING_MESSAGE" || { WARN!(true, "Warning message trigger count: 1"); },
+    "EXCEPTION" lkdtm_EXCEPTION,
+    "ACCESS_NULL" lkdtm_ACCESS_NULL,
+    "EXHAUST_STACK" || lkdtm_EXHAUST_STACK(),
+    "STACK_GUARD_PAGE_LEADING" lkdtm_STACK_GUARD_PAGE_LEADING,
+    "EXEC_DATA" || execute_location(data_area.as_ptr() as u64),
+    "EXEC_STACK" lkdtm_EXEC_STACK,
+    "EXEC_RODATA" || execute_location((&raw const RODATA_AREA) as u64),
+    "EXEC_NULL" || execute_location(0),
+    "WRITE_RO" || write_location((&raw const RODATA_AREA) as u64),
+    "WRITE_KERN" || write_location(do_overwritten as *const () as u64),
+    "LOOP" || loop { core::hint::spin_loop() },
+    "SOFTLOCKUP" lkdtm_SOFTLOCKUP,
+    "HARDLOCKUP" lkdtm_HARDLOCKUP,
+    "SPINLOCKUP" lkdtm_SPINLOCKUP,
+    "TRIPLE_FAULT" triple_fault,
+];
+
+/// `ret`: what the EXEC tests would run if they could.
+const RET: u64 = 0xc3;
+static data_area: Shared<u64> = Shared::new(RET);
+static RODATA_AREA: u64 = RET;
+static lock_me_up: RawSpinlock = RawSpinlock::new();
+
+/// The workload: crashes as `lkdtm.cpoint_type` says.
+pub fn run() {
+    let wanted = param("lkdtm.cpoint_type");
+    let found = wanted.and_then(|name| crashtypes.iter().find(|it| name.is(it.name)));
+    let Some(found) = found else {
+        let names = core::fmt::from_fn(|f| {
+            crashtypes
+                .iter()
+                .try_for_each(|it| write!(f, " {}", it.name))
+        });
+        pr_emerg!("lkdtm: lkdtm.cpoint_type must be one of:{names}");
+        return;
+    };
+    pr_info!("lkdtm: Performing direct entry {}", found.name);
+    (found.func)();
+    pr_info!("lkdtm: {} did not end the kernel", found.name);
+}
+
+#[inline(never)]
+fn lkdtm_EXCEPTION() {
+    // SAFETY: none; the kernel ends here.
+    unsafe { asm!("ud2") };
+}
+
+#[inline(never)]
+fn lkdtm_ACCESS_NULL() {
+    // SAFETY: none; the page at 0 is not mapped.
+    unsafe { asm!("mov {0}, [{0}]", inout(reg) 0u64 => _) };
+}
+
+#[inline(never)]
+#[expect(unconditional_recursion, reason = "until the guard page ends it")]
+fn recursive_loop(depth: u64) -> u64 {
+    let mut buffer = [depth; 64];
+    core::hint::black_box(&mut buffer);
+    recursive_loop(buffer[depth as usize % 64] + 1) + buffer[0]
+}
+
+fn lkdtm_EXHAUST_STACK() {
+    core::hint::black_box(recursive_loop(0));
+}
+
+fn lkdtm_STACK_GUARD_PAGE_LEADING() {
+    write_location(
+        crate::arch::x86::include::asm::current::current()
+            .stack
+            .get()
+            - 8,
+    );
+}
+
+#[inline(never)]
+fn execute_location(at: u64) {
+    pr_info!("lkdtm: attempting bad execution at {at:#x}");
+    // SAFETY: none; the page is not executable.
+    unsafe { asm!("call {}", in(reg) at, clobber_abi("C")) };
+    pr_emerg!("lkdtm: FAIL: func returned");
+}
+
+fn lkdtm_EXEC_STACK() {
+    let area = [RET; 2];
+    execute_location(core::hint::black_box(&area).as_ptr() as u64);
+}
+
+#[inline(never)]
+fn write_location(at: u64) {
+    pr_info!("lkdtm: attempting bad write at {at:#x}");
+    // SAFETY: none; the page is not writable.
+    unsafe { asm!("mov qword ptr [{}], {}", in(reg) at, in(reg) RET) };
+    pr_emerg!("lkdtm: FAIL: survived bad write");
+}
+
+/// The function that WRITE_KERN would overwrite.
+#[inline(never)]
+fn do_overwritten() {
+    pr_info!("lkdtm: do_overwritten wasn't overwritten!");
+}
+
+fn lkdtm_SOFTLOCKUP() {
+    preempt_disable();
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+fn lkdtm_HARDLOCKUP() {
+    local_irq_disable();
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+fn lkdtm_SPINLOCKUP() {
+    raw_spin_lock(&lock_me_up);
+    raw_spin_lock(&lock_me_up);
+}
+
+/// An empty interrupt table: the exception, the double fault and then nothing can be delivered.
+fn triple_fault() {
+    let empty = DescPtr {
+        size: 0,
+        address: 0,
+    };
+    local_irq_disable();
+    // SAFETY: none; the machine ends here.
+    unsafe { asm!("lidt [{}]", "ud2", in(reg) &empty) };
+}

@@ -1,0 +1,2 @@
+//! drivers/misc.
+pub mod lkdtm;

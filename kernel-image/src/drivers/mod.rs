@@ -1,0 +1,2 @@
+//! drivers: only what the tests of the machine need.
+pub mod misc;
