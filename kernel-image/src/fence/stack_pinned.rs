@@ -27,7 +27,10 @@ impl<T: StackObject> StackPinned<T> {
     /// Lends the object out. Only for the macro, which keeps the owner where it is and drops it at
     /// the end of the block.
     #[doc(hidden)]
-    #[expect(unsafe_code, reason = "the one place where a stack object's lifetime is stretched")]
+    #[expect(
+        unsafe_code,
+        reason = "the one place where a stack object's lifetime is stretched"
+    )]
     pub fn lend(this: &StackPinned<T>) -> &'static T {
         let object: *const T = &this.object;
         // SAFETY: the macro's hygiene keeps the owner from being moved or forgotten, so the object

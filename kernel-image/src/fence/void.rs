@@ -5,7 +5,10 @@
 //! the first word, so it arrives in the register a tracer expects) and makes the way back checked:
 //! a receiver that asks for another type than was put in panics instead of reading nonsense.
 
-#![expect(unsafe_code, reason = "turns an address back into a reference after checking its type")]
+#![expect(
+    unsafe_code,
+    reason = "turns an address back into a reference after checking its type"
+)]
 
 use core::any::TypeId;
 use core::marker::PhantomData;
@@ -38,11 +41,17 @@ unsafe impl Sync for VoidPtr {}
 
 impl VoidPtr {
     /// The pointer to nothing.
-    pub const NULL: VoidPtr = VoidPtr { ptr: ptr::null(), tag: TagOf::<()>::TAG };
+    pub const NULL: VoidPtr = VoidPtr {
+        ptr: ptr::null(),
+        tag: TagOf::<()>::TAG,
+    };
 
     /// Forgets the type of `target`.
     pub const fn new<T: Sync + 'static>(target: &'static T) -> VoidPtr {
-        VoidPtr { ptr: ptr::from_ref(target).cast(), tag: TagOf::<T>::TAG }
+        VoidPtr {
+            ptr: ptr::from_ref(target).cast(),
+            tag: TagOf::<T>::TAG,
+        }
     }
 
     /// The target, as what it was made from.
@@ -104,7 +113,9 @@ unsafe impl Sync for VoidCell {}
 impl VoidCell {
     /// A cell with a first value.
     pub const fn new(value: VoidPtr) -> VoidCell {
-        VoidCell { value: core::cell::UnsafeCell::new(value) }
+        VoidCell {
+            value: core::cell::UnsafeCell::new(value),
+        }
     }
 
     /// Reads it.

@@ -5,13 +5,10 @@
 //! (memory beyond the heap, files, security, RCU, cgroups). Differs: instead of an init program a workload
 //! runs as pid 1, and the machine is powered off when it returns.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
-
+use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::arch::x86::kernel::acpi::acpi_early_init;
 use crate::arch::x86::kernel::irq::{early_irq_init, init_IRQ};
-use crate::arch::x86::kernel::setup::{
-    arch_cpu_finalize_init, setup_arch, setup_per_cpu_areas,
-};
+use crate::arch::x86::kernel::setup::{arch_cpu_finalize_init, setup_arch, setup_per_cpu_areas};
 use crate::arch::x86::kernel::smpboot::{smp_prepare_boot_cpu, smp_prepare_cpus};
 use crate::arch::x86::kernel::time::{late_time_init, time_init};
 use crate::arch::x86::kernel::traps::trap_init;
@@ -22,9 +19,8 @@ use crate::include::linux::cpuhotplug::CPUHP_ONLINE;
 use crate::include::linux::cpumask::{Cpumask, cpu_possible_mask, nr_cpu_ids};
 use crate::include::linux::irqflags::{irqs_disabled, local_irq_disable, local_irq_enable};
 use crate::include::linux::preempt::{preempt_count, preempt_count_set};
-use crate::include::linux::sched::task::{CLONE_FILES, CLONE_FS};
 use crate::include::linux::sched::PF_NO_SETAFFINITY;
-use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
+use crate::include::linux::sched::task::{CLONE_FILES, CLONE_FS};
 use crate::init::init_task::init_task_early;
 use crate::kernel::cpu::{boot_cpu_hotplug_init, boot_cpu_init};
 use crate::kernel::fork::{fork_init, kernel_thread, user_mode_thread};
@@ -34,6 +30,7 @@ use crate::kernel::params::saved_command_line;
 use crate::kernel::pid::{find_task_by_pid, pid_idr_init};
 use crate::kernel::printk::printk::console_init;
 use crate::kernel::reboot::kernel_power_off;
+use crate::kernel::sched::clock::sched_clock_init;
 use crate::kernel::sched::completion::{complete, wait_for_completion};
 use crate::kernel::sched::core::{
     sched_init, sched_init_smp, schedule_preempt_disabled, set_cpus_allowed_ptr,
@@ -44,7 +41,6 @@ use crate::kernel::smpboot::idle_thread_set_boot_cpu;
 use crate::kernel::softirq::{softirq_init, spawn_ksoftirqd};
 use crate::kernel::stop_machine::cpu_stop_init;
 use crate::kernel::time::hrtimer::hrtimers_init;
-use crate::kernel::sched::clock::sched_clock_init;
 use crate::kernel::time::tick_common::tick_init;
 use crate::kernel::time::timekeeping::timekeeping_init;
 use crate::kernel::time::timer::init_timers;
@@ -73,6 +69,7 @@ pub enum SystemStates {
 }
 
 /// `SystemStates`, as a number.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 pub static system_state: AtomicU32 = AtomicU32::new(SystemStates::Booting as u32);
 
@@ -87,6 +84,7 @@ static kthreadd_done: Completion = Completion::new();
 ///
 /// # Context
 /// The boot CPU on `init_task`'s stack, interrupts off.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn start_kernel() -> ! {
@@ -104,7 +102,10 @@ pub extern "C" fn start_kernel() -> ! {
     mm_core_init();
     // Before any interrupt: the tick will call into the scheduler.
     sched_init();
-    if WARN!(!irqs_disabled(), "Interrupts were enabled *very* early, fixing it\n") {
+    if WARN!(
+        !irqs_disabled(),
+        "Interrupts were enabled *very* early, fixing it\n"
+    ) {
         local_irq_disable();
     }
     workqueue_init_early();
@@ -131,10 +132,14 @@ pub extern "C" fn start_kernel() -> ! {
 
 /// One more than the highest possible CPU.
 fn setup_nr_cpu_ids() {
-    nr_cpu_ids.store(64 - cpu_possible_mask().as_u64().leading_zeros(), Ordering::Relaxed);
+    nr_cpu_ids.store(
+        64 - cpu_possible_mask().as_u64().leading_zeros(),
+        Ordering::Relaxed,
+    );
 }
 
 /// Makes the first two tasks and becomes the idle task.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn rest_init() -> ! {
@@ -155,6 +160,7 @@ extern "C" fn rest_init() -> ! {
 }
 
 /// pid 1.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn kernel_init(_unused: VoidPtr) -> i32 {
@@ -186,13 +192,20 @@ struct Initcall {
 
 /// Before the other CPUs, in link order of the files they are in.
 static early_initcalls: [Initcall; 2] = [
-    Initcall { name: "spawn_ksoftirqd", call: || spawn_ksoftirqd() },
-    Initcall { name: "cpu_stop_init", call: || cpu_stop_init() },
+    Initcall {
+        name: "spawn_ksoftirqd",
+        call: || spawn_ksoftirqd(),
+    },
+    Initcall {
+        name: "cpu_stop_init",
+        call: || cpu_stop_init(),
+    },
 ];
 
 /// The names of the levels; nothing is registered at them in this cut.
-static initcall_level_names: [&str; 8] =
-    ["pure", "core", "postcore", "arch", "subsys", "fs", "device", "late"];
+static initcall_level_names: [&str; 8] = [
+    "pure", "core", "postcore", "arch", "subsys", "fs", "device", "late",
+];
 
 /// Runs one step; a step must leave preemption and interrupts as it found them.
 fn do_one_initcall(initcall: &Initcall) -> i32 {

@@ -31,8 +31,7 @@ use crate::kernel::sched::completion::{complete, wait_for_completion};
 use crate::kernel::sched::core::{sched_cpu_activate, sched_cpu_starting, wake_up_process};
 use crate::kernel::smp::smpcfd_prepare_cpu;
 use crate::kernel::smpboot::{
-    idle_thread_get, smpboot_create_threads, smpboot_register_percpu_thread,
-    smpboot_unpark_threads,
+    idle_thread_get, smpboot_create_threads, smpboot_register_percpu_thread, smpboot_unpark_threads,
 };
 use crate::kernel::time::hrtimer::hrtimers_prepare_cpu;
 use crate::kernel::time::sleep_timeout::usleep_range;
@@ -91,27 +90,57 @@ struct CpuhpStep {
 }
 
 const fn step(state: CpuhpState, name: &'static str, startup: fn(u32) -> i32) -> CpuhpStep {
-    CpuhpStep { state, name, startup }
+    CpuhpStep {
+        state,
+        name,
+        startup,
+    }
 }
 
 /// Every state with something to do, in order.
 static cpuhp_hp_states: [CpuhpStep; 11] = [
-    step(CPUHP_CREATE_THREADS, "threads:prepare", smpboot_create_threads),
-    step(CPUHP_WORKQUEUE_PREP, "workqueue:prepare", workqueue_prepare_cpu),
-    step(CPUHP_HRTIMERS_PREPARE, "hrtimers:prepare", hrtimers_prepare_cpu),
+    step(
+        CPUHP_CREATE_THREADS,
+        "threads:prepare",
+        smpboot_create_threads,
+    ),
+    step(
+        CPUHP_WORKQUEUE_PREP,
+        "workqueue:prepare",
+        workqueue_prepare_cpu,
+    ),
+    step(
+        CPUHP_HRTIMERS_PREPARE,
+        "hrtimers:prepare",
+        hrtimers_prepare_cpu,
+    ),
     step(CPUHP_SMPCFD_PREPARE, "smpcfd:prepare", smpcfd_prepare_cpu),
     step(CPUHP_TIMERS_PREPARE, "timers:prepare", timers_prepare_cpu),
     step(CPUHP_BP_KICK_AP, "cpu:kick_ap", cpuhp_kick_ap_alive),
     step(CPUHP_BRINGUP_CPU, "cpu:bringup", cpuhp_bringup_ap),
-    step(CPUHP_AP_SCHED_STARTING, "sched:starting", sched_cpu_starting),
-    step(CPUHP_AP_SMPBOOT_THREADS, "smpboot/threads:online", smpboot_unpark_threads),
-    step(CPUHP_AP_WORKQUEUE_ONLINE, "workqueue:online", workqueue_online_cpu),
+    step(
+        CPUHP_AP_SCHED_STARTING,
+        "sched:starting",
+        sched_cpu_starting,
+    ),
+    step(
+        CPUHP_AP_SMPBOOT_THREADS,
+        "smpboot/threads:online",
+        smpboot_unpark_threads,
+    ),
+    step(
+        CPUHP_AP_WORKQUEUE_ONLINE,
+        "workqueue:online",
+        workqueue_online_cpu,
+    ),
     step(CPUHP_AP_ACTIVE, "sched:active", sched_cpu_activate),
 ];
 
 /// The first step above `state` and not above `target`.
 fn cpuhp_next_step(state: CpuhpState, target: CpuhpState) -> Option<&'static CpuhpStep> {
-    cpuhp_hp_states.iter().find(|step| step.state > state && step.state <= target)
+    cpuhp_hp_states
+        .iter()
+        .find(|step| step.state > state && step.state <= target)
 }
 
 /// Runs a step. The state is changed before its callback, as Linux does going up.
@@ -119,7 +148,11 @@ fn cpuhp_invoke_callback(cpu: u32, st: &CpuhpCpuState, step: &CpuhpStep) -> i32 
     st.state.set(step.state);
     let ret = (step.startup)(cpu);
     if ret != 0 {
-        pr_err!("CPU{cpu}: hotplug state {} ({}) failed: {ret}", step.state, step.name);
+        pr_err!(
+            "CPU{cpu}: hotplug state {} ({}) failed: {ret}",
+            step.state,
+            step.name
+        );
     }
     ret
 }
@@ -171,7 +204,9 @@ fn cpuhp_bp_sync_alive(st: &CpuhpCpuState) -> bool {
 
 fn cpuhp_kick_ap_alive(cpu: u32) -> i32 {
     let st = cpuhp_state.per_cpu(cpu);
-    let Some(idle) = idle_thread_get(cpu) else { return -ENOMEM };
+    let Some(idle) = idle_thread_get(cpu) else {
+        return -ENOMEM;
+    };
     cpuhp_ap_update_sync_state(st, sync_state::KICKED);
     native_kick_ap(cpu, idle)
 }
@@ -191,7 +226,9 @@ fn bringup_wait_for_ap_online(cpu: u32, st: &'static CpuhpCpuState) -> i32 {
     if WARN_ON_ONCE!(!cpu_online(cpu)) {
         return -EINVAL;
     }
-    let Some(thread) = st.thread.get() else { return -EINVAL };
+    let Some(thread) = st.thread.get() else {
+        return -EINVAL;
+    };
     kthread_unpark(thread);
     if st.target.get() <= CPUHP_AP_ONLINE_IDLE {
         return 0;
@@ -294,7 +331,8 @@ pub fn boot_cpu_init() {
 /// The boot CPU has passed all states.
 pub fn boot_cpu_hotplug_init() {
     let st = cpuhp_state.this_cpu();
-    st.ap_sync_state.store(sync_state::ONLINE, Ordering::Relaxed);
+    st.ap_sync_state
+        .store(sync_state::ONLINE, Ordering::Relaxed);
     st.state.set(CPUHP_ONLINE);
     st.target.set(CPUHP_ONLINE);
 }
@@ -329,4 +367,3 @@ pub fn bringup_nonboot_cpus(max_cpus: u32) {
     }
     cpu_add_remove_lock.unlock();
 }
-

@@ -5,8 +5,6 @@
 //! zombies: kthreadd's children are reaped at once, as Linux does because kthreadd ignores SIGCHLD.
 //! Locks: `tasklist_lock` while it leaves the list.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
-
 use crate::arch::x86::include::asm::current::current;
 use crate::include::linux::list::list_del_init;
 use crate::include::linux::sched::task::put_task_struct;
@@ -23,6 +21,7 @@ use crate::{BUG, BUG_ON};
 ///
 /// # Context
 /// Task context, preemption on.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn do_exit(code: i64) -> ! {

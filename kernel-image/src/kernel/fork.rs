@@ -7,8 +7,6 @@
 //! cache of stacks does.
 //! Locks: `tasklist_lock` for the list of tasks, `free_slots_lock` for the free ones.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
-
 extern crate alloc;
 
 use crate::arch::x86::include::asm::current::current;
@@ -40,6 +38,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 /// Protects the list of all tasks.
 pub static tasklist_lock: RawSpinlock = RawSpinlock::new();
 /// Forks so far.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 pub static total_forks: AtomicU64 = AtomicU64::new(0);
 
@@ -114,10 +113,13 @@ fn dup_task_struct(orig: TaskRef) -> Option<TaskRef> {
 }
 
 /// Makes a task that does not run yet.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
+#[unsafe(no_mangle)]
 #[inline(never)]
 fn copy_process(args: &KernelCloneArgs) -> Result<TaskRef, i32> {
     let p = dup_task_struct(current()).ok_or(-ENOMEM)?;
-    p.flags.and_not(PF_SUPERPRIV | PF_WQ_WORKER | PF_IDLE | PF_NO_SETAFFINITY);
+    p.flags
+        .and_not(PF_SUPERPRIV | PF_WQ_WORKER | PF_IDLE | PF_NO_SETAFFINITY);
     p.flags.or(PF_FORKNOEXEC);
     if args.kthread {
         p.flags.or(PF_KTHREAD);
@@ -141,7 +143,11 @@ fn copy_process(args: &KernelCloneArgs) -> Result<TaskRef, i32> {
         0 => {}
         error => return Err(give_up(error)),
     }
-    let pid = if args.idle { 0 } else { alloc_pid().map_err(give_up)? };
+    let pid = if args.idle {
+        0
+    } else {
+        alloc_pid().map_err(give_up)?
+    };
     p.pid.set(pid);
     p.tgid.set(pid);
     sched_cgroup_fork(p);
@@ -158,6 +164,7 @@ fn copy_process(args: &KernelCloneArgs) -> Result<TaskRef, i32> {
 ///
 /// # Returns
 /// Its number, or an error.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn kernel_clone(args: &KernelCloneArgs) -> i32 {
@@ -185,6 +192,8 @@ fn thread_args(r#fn: ThreadFn, fn_arg: VoidPtr, flags: u64) -> KernelCloneArgs {
 }
 
 /// Makes a kernel thread.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
+#[unsafe(no_mangle)]
 #[inline(never)]
 pub fn kernel_thread(
     r#fn: ThreadFn,
@@ -192,10 +201,16 @@ pub fn kernel_thread(
     name: Option<&'static [u8; TASK_COMM_LEN]>,
     flags: u64,
 ) -> i32 {
-    kernel_clone(&KernelCloneArgs { name, kthread: true, ..thread_args(r#fn, arg, flags) })
+    kernel_clone(&KernelCloneArgs {
+        name,
+        kthread: true,
+        ..thread_args(r#fn, arg, flags)
+    })
 }
 
 /// Makes a thread that will become a user process: no kernel-thread side, no name of its own.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
+#[unsafe(no_mangle)]
 #[inline(never)]
 pub fn user_mode_thread(r#fn: ThreadFn, arg: VoidPtr, flags: u64) -> i32 {
     kernel_clone(&thread_args(r#fn, arg, flags))

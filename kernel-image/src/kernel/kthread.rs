@@ -7,8 +7,6 @@
 //! stack throughout, since the creator always waits.
 //! Locks: `kthread_create_lock` for the list; a thread's `pi_lock` while it is bound.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
-
 extern crate alloc;
 
 use crate::arch::x86::include::asm::current::current;
@@ -24,7 +22,7 @@ use crate::include::linux::sched::task::{
     CLONE_FILES, CLONE_FS, SIGCHLD, ThreadFn, get_task_struct, put_task_struct,
 };
 use crate::include::linux::sched::{
-    __set_current_state, CommBuf, PF_EXITING, PF_KTHREAD, PF_NOFREEZE, PF_NO_SETAFFINITY,
+    __set_current_state, CommBuf, PF_EXITING, PF_KTHREAD, PF_NO_SETAFFINITY, PF_NOFREEZE,
     TASK_COMM_LEN, TASK_INTERRUPTIBLE, TASK_PARKED, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef,
     same_task, set_current_state, set_special_state,
 };
@@ -34,8 +32,8 @@ use crate::kernel::fork::kernel_thread;
 use crate::kernel::sched::completion::{complete, complete_all, wait_for_completion};
 use crate::kernel::sched::core::affinity::do_set_cpus_allowed;
 use crate::kernel::sched::core::{
-    schedule, schedule_preempt_disabled, set_cpus_allowed_ptr, wait_task_inactive,
-    wake_up_process, wake_up_state,
+    schedule, schedule_preempt_disabled, set_cpus_allowed_ptr, wait_task_inactive, wake_up_process,
+    wake_up_state,
 };
 use crate::{WARN_ON, intrusive_adapter, stack_pinned};
 use alloc::boxed::Box;
@@ -122,20 +120,25 @@ intrusive_adapter!(
 static kthread_create_lock: RawSpinlock = RawSpinlock::new();
 static kthread_create_list: ListHead = ListHead::new();
 /// The task that makes all kernel threads, pid 2.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 pub static kthreadd_task: Shared<Option<TaskRef>> = Shared::new(None);
 
 /// The kernel-thread side of a task.
 pub fn to_kthread(p: TaskRef) -> &'static Kthread {
     WARN_ON!(p.flags.get() & PF_KTHREAD == 0);
-    p.worker_private.get().expect("a kernel thread without its kthread")
+    p.worker_private
+        .get()
+        .expect("a kernel thread without its kthread")
 }
 
 /// Gives a task its kernel-thread side. A slot keeps it for the next task.
 pub fn set_kthread_struct(p: TaskRef) {
     match p.worker_private.get() {
         Some(kthread) => kthread.reset(),
-        None => p.worker_private.set(Some(Box::leak(Box::new(Kthread::new())))),
+        None => p
+            .worker_private
+            .set(Some(Box::leak(Box::new(Kthread::new())))),
     }
 }
 
@@ -271,6 +274,7 @@ pub fn kthread_run(
 /// Fixes the mask of a thread that sleeps in `state` and is in no queue.
 ///
 /// No move happens here: the thread's next wake-up takes it to its CPU.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn __kthread_bind_mask(p: TaskRef, mask: &Cpumask, state: u32) {
@@ -320,7 +324,9 @@ pub fn kthread_set_per_cpu(k: TaskRef, cpu: Option<u32>) {
             kthread.flags.fetch_or(KTHREAD_IS_PER_CPU, Ordering::SeqCst);
         }
         None => {
-            kthread.flags.fetch_and(!KTHREAD_IS_PER_CPU, Ordering::SeqCst);
+            kthread
+                .flags
+                .fetch_and(!KTHREAD_IS_PER_CPU, Ordering::SeqCst);
         }
     }
 }
@@ -328,7 +334,9 @@ pub fn kthread_set_per_cpu(k: TaskRef, cpu: Option<u32>) {
 /// Whether a thread belongs to one CPU.
 pub fn kthread_is_per_cpu(p: TaskRef) -> bool {
     p.flags.get() & PF_KTHREAD != 0
-        && p.worker_private.get().is_some_and(|kthread| kthread.test(KTHREAD_IS_PER_CPU))
+        && p.worker_private
+            .get()
+            .is_some_and(|kthread| kthread.test(KTHREAD_IS_PER_CPU))
 }
 
 /// Lets a parked thread run, on its CPU.
@@ -338,7 +346,9 @@ pub fn kthread_unpark(k: TaskRef) {
     if kthread.test(KTHREAD_IS_PER_CPU) {
         __kthread_bind(k, kthread.cpu.get(), TASK_PARKED);
     }
-    kthread.flags.fetch_and(!KTHREAD_SHOULD_PARK, Ordering::SeqCst);
+    kthread
+        .flags
+        .fetch_and(!KTHREAD_SHOULD_PARK, Ordering::SeqCst);
     // Only out of this state: it may be waiting for something else by now.
     wake_up_state(k, TASK_PARKED);
 }
@@ -357,7 +367,9 @@ pub fn kthread_park(k: TaskRef) -> i32 {
     if WARN_ON!(kthread.test(KTHREAD_SHOULD_PARK)) {
         return -EBUSY;
     }
-    kthread.flags.fetch_or(KTHREAD_SHOULD_PARK, Ordering::SeqCst);
+    kthread
+        .flags
+        .fetch_or(KTHREAD_SHOULD_PARK, Ordering::SeqCst);
     if !same_task(k, current()) {
         wake_up_process(k);
         wait_for_completion(&kthread.parked);
@@ -375,7 +387,9 @@ pub fn kthread_park(k: TaskRef) -> i32 {
 pub fn kthread_stop(k: TaskRef) -> i32 {
     get_task_struct(k);
     let kthread = to_kthread(k);
-    kthread.flags.fetch_or(KTHREAD_SHOULD_STOP, Ordering::SeqCst);
+    kthread
+        .flags
+        .fetch_or(KTHREAD_SHOULD_STOP, Ordering::SeqCst);
     kthread_unpark(k);
     wake_up_process(k);
     wait_for_completion(&kthread.exited);
@@ -385,6 +399,7 @@ pub fn kthread_stop(k: TaskRef) -> i32 {
 }
 
 /// Pid 2: forks every kernel thread that is asked for, in the order they are asked for.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 pub extern "C" fn kthreadd(_unused: VoidPtr) -> i32 {
     let tsk = current();

@@ -20,13 +20,21 @@ static next_pid: AtomicI32 = AtomicI32::new(1);
 
 /// The start-up message.
 pub fn pid_idr_init() {
-    pr_info!("pid_max: default: {} minimum: {}", PID_MAX_DEFAULT, RESERVED_PIDS + 1);
+    pr_info!(
+        "pid_max: default: {} minimum: {}",
+        PID_MAX_DEFAULT,
+        RESERVED_PIDS + 1
+    );
 }
 
 /// The next number.
 pub fn alloc_pid() -> Result<i32, i32> {
     let pid = next_pid.fetch_add(1, Ordering::Relaxed);
-    if pid < PID_MAX_DEFAULT { Ok(pid) } else { Err(-EAGAIN) }
+    if pid < PID_MAX_DEFAULT {
+        Ok(pid)
+    } else {
+        Err(-EAGAIN)
+    }
 }
 
 /// The task of a number. Idle tasks have none.

@@ -14,17 +14,14 @@ use crate::fence::shared::Shared;
 use crate::fence::void::VoidPtr;
 use crate::include::linux::cpumask::{NR_CPUS, cpu_online_mask, cpu_possible_mask};
 use crate::include::linux::errno::ENOMEM;
+use crate::include::linux::list::ListHead;
 use crate::include::linux::list::list_add;
 use crate::include::linux::mutex::Mutex;
-use crate::include::linux::preempt::{
-    preempt_disable, preempt_enable, preempt_enable_no_resched,
-};
+use crate::include::linux::preempt::{preempt_disable, preempt_enable, preempt_enable_no_resched};
 use crate::include::linux::sched::task::get_task_struct;
 use crate::include::linux::sched::{
-    __set_current_state, TASK_INTERRUPTIBLE, TASK_PARKED, TASK_RUNNING, TaskRef,
-    set_current_state,
+    __set_current_state, TASK_INTERRUPTIBLE, TASK_PARKED, TASK_RUNNING, TaskRef, set_current_state,
 };
-use crate::include::linux::list::ListHead;
 use crate::include::linux::smpboot::{HotplugThreadLink, SmpHotplugThread};
 use crate::kernel::fork::fork_idle;
 use crate::kernel::kthread::{
@@ -47,7 +44,9 @@ pub fn idle_thread_get(cpu: u32) -> Option<TaskRef> {
 
 /// The boot task is the boot CPU's idle task.
 pub fn idle_thread_set_boot_cpu() {
-    idle_threads.per_cpu(raw_smp_processor_id()).set(Some(current()));
+    idle_threads
+        .per_cpu(raw_smp_processor_id())
+        .set(Some(current()));
 }
 
 /// Makes the idle tasks of all other possible CPUs.
@@ -174,7 +173,9 @@ fn kinds() -> impl Iterator<Item = &'static SmpHotplugThread> {
 /// Makes all threads of a CPU that comes up, parked.
 pub fn smpboot_create_threads(cpu: u32) -> i32 {
     smpboot_threads_lock.lock();
-    let ret = kinds().map(|cur| __smpboot_create_thread(cur, cpu)).find(|&ret| ret != 0);
+    let ret = kinds()
+        .map(|cur| __smpboot_create_thread(cur, cpu))
+        .find(|&ret| ret != 0);
     smpboot_threads_lock.unlock();
     ret.unwrap_or(0)
 }
@@ -216,4 +217,3 @@ pub fn smpboot_register_percpu_thread(plug_thread: &'static SmpHotplugThread) ->
     smpboot_threads_lock.unlock();
     ret
 }
-

@@ -10,8 +10,6 @@
 //! Locks: a stopper's lock, with interrupts off; two of them by ascending CPU number; never with a
 //! runqueue's lock held. `stop_cpus_mutex` outside them.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
-
 use crate::arch::x86::include::asm::processor::cpu_relax;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::fence::caller::return_address;
@@ -83,6 +81,7 @@ impl CpuStopper {
 }
 
 /// Every possible CPU's stopper.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 pub static cpu_stopper: PerCpu<CpuStopper> = PerCpu::new([const { CpuStopper::new() }; NR_CPUS]);
 static stop_machine_initialized: AtomicBool = AtomicBool::new(false);
@@ -111,7 +110,9 @@ fn __cpu_stop_queue_work(
     wakeq: &mut WakeQHead,
 ) {
     list_add_tail(&work.list, &stopper.works);
-    kreplay_counters.stop_works_queued.fetch_add(1, Ordering::Relaxed);
+    kreplay_counters
+        .stop_works_queued
+        .fetch_add(1, Ordering::Relaxed);
     trace_stop_work_queue(cpu, work);
     if let Some(thread) = stopper.thread.get() {
         wake_q_add(wakeq, thread);
@@ -119,6 +120,7 @@ fn __cpu_stop_queue_work(
 }
 
 /// Queues a filled work. False if the stopper takes none; the request is counted down then.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn cpu_stop_queue_work(cpu: u32, work: &'static CpuStopWork) -> bool {
@@ -160,6 +162,7 @@ fn fill_work(
 /// May sleep.
 /// # Returns
 /// -ENOENT if the CPU's stopper takes no work, otherwise what the function returned.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn stop_one_cpu(cpu: u32, r#fn: CpuStopFn, arg: VoidPtr) -> i32 {
@@ -181,6 +184,7 @@ pub extern "C" fn stop_one_cpu(cpu: u32, r#fn: CpuStopFn, arg: VoidPtr) -> i32 {
 /// Any.
 /// # Returns
 /// False if the CPU's stopper takes no work; the function never runs then.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn stop_one_cpu_nowait(
@@ -234,7 +238,9 @@ impl crate::fence::stack_pinned::StackObject for MultiStopData {
 }
 
 fn set_state(msdata: &MultiStopData, newstate: u32) {
-    msdata.thread_ack.store(msdata.num_threads as i32, Ordering::Relaxed);
+    msdata
+        .thread_ack
+        .store(msdata.num_threads as i32, Ordering::Relaxed);
     msdata.state.store(newstate, Ordering::Release);
 }
 
@@ -249,6 +255,7 @@ fn ack_state(msdata: &MultiStopData) {
 ///
 /// Nobody turns interrupts off before all are here, and nobody runs the function before all have:
 /// so no participant can wait for another's interrupt in vain.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn multi_cpu_stop(data: VoidPtr) -> i32 {
@@ -321,6 +328,7 @@ fn cpu_stop_queue_two_works(
 /// May sleep.
 /// # Returns
 /// -ENOENT if a stopper takes no work, otherwise what the function returned.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn stop_two_cpus(cpu1: u32, cpu2: u32, r#fn: CpuStopFn, arg: VoidPtr) -> i32 {
@@ -337,7 +345,13 @@ pub extern "C" fn stop_two_cpus(cpu1: u32, cpu2: u32, r#fn: CpuStopFn, arg: Void
     stack_pinned!(let work1 = CpuStopWork::new());
     stack_pinned!(let work2 = CpuStopWork::new());
     for work in [work1, work2] {
-        fill_work(work, multi_cpu_stop, VoidPtr::new(msdata), Some(done), caller);
+        fill_work(
+            work,
+            multi_cpu_stop,
+            VoidPtr::new(msdata),
+            Some(done),
+            caller,
+        );
     }
     set_state(msdata, MultiStopState::Prepare as u32);
     let ordered = if cpu1 > cpu2 {
@@ -392,6 +406,7 @@ fn __stop_cpus(cpumask: Cpumask, r#fn: CpuStopFn, arg: VoidPtr, caller: u64) -> 
 /// May sleep.
 /// # Returns
 /// -ENOENT if no stopper took the work, 0, or one of the errors.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn stop_cpus(cpumask: &Cpumask, r#fn: CpuStopFn, arg: VoidPtr) -> i32 {
@@ -409,6 +424,7 @@ pub extern "C" fn stop_cpus(cpumask: &Cpumask, r#fn: CpuStopFn, arg: VoidPtr) ->
 /// May sleep.
 /// # Returns
 /// -EAGAIN while another request to several CPUs runs, otherwise as `stop_cpus`.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn try_stop_cpus(cpumask: &Cpumask, r#fn: CpuStopFn, arg: VoidPtr) -> i32 {
@@ -428,6 +444,7 @@ fn cpu_stop_should_run(cpu: u32) -> bool {
 }
 
 /// The thread: takes works off the list, first in first out, until there is none.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn cpu_stopper_thread(cpu: u32) {
@@ -453,7 +470,9 @@ fn cpu_stop_run_work(cpu: u32, stopper: &'static CpuStopper, work: &'static CpuS
     stopper.caller.set(caller);
     stopper.r#fn.set(Some(r#fn));
 
-    kreplay_counters.stop_works_started.fetch_add(1, Ordering::Relaxed);
+    kreplay_counters
+        .stop_works_started
+        .fetch_add(1, Ordering::Relaxed);
     // The function may not sleep.
     preempt_count_add(1);
     trace_stop_work_start(cpu, work, r#fn, arg, done, caller);
@@ -462,7 +481,9 @@ fn cpu_stop_run_work(cpu: u32, stopper: &'static CpuStopper, work: &'static CpuS
         done.ret.set(ret);
     }
     let nr_todo = cpu_stop_count_down(done);
-    kreplay_counters.stop_works_done.fetch_add(1, Ordering::Relaxed);
+    kreplay_counters
+        .stop_works_done
+        .fetch_add(1, Ordering::Relaxed);
     trace_stop_work_done(cpu, work, r#fn, done, ret, nr_todo);
     cpu_stop_signal_done(done, nr_todo);
     preempt_count_sub(1);
@@ -511,6 +532,7 @@ static cpu_stop_threads: SmpHotplugThread = SmpHotplugThread {
 };
 
 /// Creates the stoppers. An early initcall: only the boot CPU is online.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn cpu_stop_init() -> i32 {
@@ -529,6 +551,7 @@ pub extern "C" fn cpu_stop_init() -> i32 {
 /// May sleep. CPUs neither come nor go meanwhile.
 /// # Returns
 /// 0 or an error of the function.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn stop_machine(r#fn: CpuStopFn, data: VoidPtr, cpus: Option<&Cpumask>) -> i32 {

@@ -39,7 +39,11 @@ pub struct WorkqueueStruct {
 }
 
 const fn workqueue(name: &'static str, unbound: bool, highpri: bool) -> WorkqueueStruct {
-    WorkqueueStruct { name, unbound, highpri }
+    WorkqueueStruct {
+        name,
+        unbound,
+        highpri,
+    }
 }
 
 /// Ordinary works, on the CPU that queues them.
@@ -59,8 +63,8 @@ static wq_online: AtomicBool = AtomicBool::new(false);
 /// False if it was queued already.
 pub fn queue_work_on(cpu: u32, wq: &'static WorkqueueStruct, work: &'static WorkStruct) -> bool {
     let flags = local_irq_save();
-    let fresh = work.data.fetch_or(WORK_STRUCT_PENDING, Ordering::SeqCst) & WORK_STRUCT_PENDING
-        == 0;
+    let fresh =
+        work.data.fetch_or(WORK_STRUCT_PENDING, Ordering::SeqCst) & WORK_STRUCT_PENDING == 0;
     if fresh {
         __queue_work(cpu, wq, work);
     }
@@ -78,7 +82,11 @@ fn __queue_work(cpu: u32, wq: &'static WorkqueueStruct, work: &'static WorkStruc
     let pool = if wq.unbound {
         &unbound_pool
     } else {
-        let cpu = if cpu == WORK_CPU_UNBOUND { raw_smp_processor_id() } else { cpu };
+        let cpu = if cpu == WORK_CPU_UNBOUND {
+            raw_smp_processor_id()
+        } else {
+            cpu
+        };
         &cpu_worker_pools.per_cpu(cpu)[usize::from(wq.highpri)]
     };
     let _guard = pool.lock.lock_irqsave();

@@ -32,7 +32,7 @@ use crate::kernel::kreplay::counters::{count, kreplay_counters};
 use crate::kernel::params::param_u64;
 use crate::kernel::sched::clock::sched_clock;
 use crate::kernel::sched::core::{
-    r#yield, sched_setscheduler_nocheck, schedule, set_cpus_allowed_ptr, set_user_nice,
+    sched_setscheduler_nocheck, schedule, set_cpus_allowed_ptr, set_user_nice, r#yield,
 };
 use crate::kernel::sched::sched::cpu_rq;
 use crate::kernel::sched::wait::{wait_event, wake_up};
@@ -60,7 +60,11 @@ struct Actor {
 }
 
 static ACTORS: [Actor; MAX_THREADS] = [const {
-    Actor { index: Shared::new(0), rounds: AtomicU64::new(0), task: Shared::new(None) }
+    Actor {
+        index: Shared::new(0),
+        rounds: AtomicU64::new(0),
+        task: Shared::new(None),
+    }
 }; MAX_THREADS];
 static HOGS: [Shared<Option<&'static Actor>>; MAX_HOGS] = [const { Shared::new(None) }; MAX_HOGS];
 static nr_hogs: Shared<u64> = Shared::new(0);
@@ -116,7 +120,9 @@ pub fn run() {
     let cpus = u64::from(num_online_cpus());
     let moves = param_u64("affinity.moves").unwrap_or(DEFAULT_MOVES);
     let insns = param_u64("affinity.insns").unwrap_or(DEFAULT_INSNS);
-    let hogs = param_u64("affinity.hogs").unwrap_or(cpus.max(2)).clamp(1, MAX_HOGS as u64);
+    let hogs = param_u64("affinity.hogs")
+        .unwrap_or(cpus.max(2))
+        .clamp(1, MAX_HOGS as u64);
     pr_info!("affinity: {hogs} hogs on {cpus} CPUs, {moves} moves of running tasks");
 
     let mut cast = Cast { len: 0 };
@@ -131,7 +137,9 @@ pub fn run() {
             break;
         }
         if elapsed > GIVE_UP_NS {
-            fail(format_args!("only {moved} of {moves} moves after {elapsed} ns"));
+            fail(format_args!(
+                "only {moved} of {moves} moves after {elapsed} ns"
+            ));
         }
     }
     STOPPING.store(true, Ordering::Relaxed);
@@ -201,13 +209,18 @@ impl Cast {
     /// Ends all, the last hired first: movers before the hogs they move.
     fn dismiss(&self) {
         for actor in ACTORS[..self.len].iter().rev() {
-            let Some(task) = actor.task.get() else { continue };
+            let Some(task) = actor.task.get() else {
+                continue;
+            };
             let ret = kthread_stop(task);
             if ret != 0 {
                 fail(format_args!("a thread returned {ret}"));
             }
             if actor.rounds.load(Ordering::Relaxed) == 0 {
-                fail(format_args!("thread {} never got to work", actor.index.get()));
+                fail(format_args!(
+                    "thread {} never got to work",
+                    actor.index.get()
+                ));
             }
         }
     }
@@ -236,7 +249,11 @@ fn nth_cpu(n: u64) -> u32 {
 fn next_cpu(cpu: u32) -> u32 {
     let online = cpu_online_mask();
     let next = online.next(cpu);
-    if (next as usize) < NR_CPUS { next } else { online.first() }
+    if (next as usize) < NR_CPUS {
+        next
+    } else {
+        online.first()
+    }
 }
 
 /// Asks for a mask and keeps count.
@@ -268,7 +285,7 @@ extern "C" fn hog(data: VoidPtr) -> i32 {
         count(&actor.rounds);
         round += 1;
         // Most give way now and then; every fourth one only at the tick, if it must.
-        if index % 4 != 3 && round % HOG_YIELDS == 0 {
+        if index % 4 != 3 && round.is_multiple_of(HOG_YIELDS) {
             r#yield();
         }
     }
@@ -326,7 +343,7 @@ extern "C" fn waker(data: VoidPtr) -> i32 {
         if awake {
             continue;
         }
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             // Asleep: only the mask changes, and the wake-up below takes it there.
             ask(meeting.sleeper.get(), Cpumask::of(nth_cpu(round / 2)));
         }
@@ -344,7 +361,9 @@ extern "C" fn mover(data: VoidPtr) -> i32 {
     let index = actor.index.get();
     let mut round = index;
     while !STOPPING.load(Ordering::Relaxed) {
-        let victim = HOGS[(round % nr_hogs.get()) as usize].get().and_then(|hog| hog.task.get());
+        let victim = HOGS[(round % nr_hogs.get()) as usize]
+            .get()
+            .and_then(|hog| hog.task.get());
         if let Some(victim) = victim {
             let next = next_cpu(task_cpu(victim));
             let mask = match round % 8 {
@@ -361,7 +380,7 @@ extern "C" fn mover(data: VoidPtr) -> i32 {
         if round % 8 == index {
             queue_works(round);
         }
-        if round % 4 == 0 {
+        if round.is_multiple_of(4) {
             usleep_range(5, 10);
         }
         count(&actor.rounds);
@@ -377,7 +396,9 @@ extern "C" fn stopped(data: VoidPtr) -> i32 {
 
 /// As `stopped`, and the buffer of a request that nobody waits for is free again.
 extern "C" fn stopped_nowait(data: VoidPtr) -> i32 {
-    data.get::<NowaitBuffer>().busy.store(false, Ordering::Release);
+    data.get::<NowaitBuffer>()
+        .busy
+        .store(false, Ordering::Release);
     count(&COUNTS.stopped);
     0
 }
@@ -388,7 +409,12 @@ struct NowaitBuffer {
 }
 
 static NOWAIT: PerCpu<NowaitBuffer> = PerCpu::new(
-    [const { NowaitBuffer { busy: AtomicBool::new(false), work: CpuStopWork::new() } }; NR_CPUS],
+    [const {
+        NowaitBuffer {
+            busy: AtomicBool::new(false),
+            work: CpuStopWork::new(),
+        }
+    }; NR_CPUS],
 );
 
 /// One request to the stoppers, each time of another kind.
@@ -420,7 +446,10 @@ fn ask_stoppers(kind: u64) {
         _ => (stop_machine(stopped, arg, None), 1),
     };
     if ret != 0 {
-        fail(format_args!("stopper request of kind {} returned {ret}", kind % 6));
+        fail(format_args!(
+            "stopper request of kind {} returned {ret}",
+            kind % 6
+        ));
     }
     COUNTS.expected_stopped.fetch_add(runs, Ordering::Relaxed);
 }
@@ -466,7 +495,10 @@ fn drain_works() {
 fn report(cpus: u64, elapsed: u64) {
     let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let k = &kreplay_counters;
-    let switches = cpu_online_mask().iter().map(|cpu| cpu_rq(cpu).nr_switches.get()).sum();
+    let switches = cpu_online_mask()
+        .iter()
+        .map(|cpu| cpu_rq(cpu).nr_switches.get())
+        .sum();
     k.nr_switches.store(switches, Ordering::Relaxed);
     pr_info!(
         "affinity: {} moves by stoppers, {} changes: {} running, {} queued, {} asleep, {} in place",
@@ -484,7 +516,10 @@ fn report(cpus: u64, elapsed: u64) {
         get(&COUNTS.again),
         get(&COUNTS.executed)
     );
-    pr_info!("affinity: {switches} switches, {} us on {cpus} CPUs", elapsed / 1000);
+    pr_info!(
+        "affinity: {switches} switches, {} us on {cpus} CPUs",
+        elapsed / 1000
+    );
 
     let parts = get(&k.affinity_running)
         + get(&k.affinity_queued)
@@ -493,10 +528,26 @@ fn report(cpus: u64, elapsed: u64) {
     let checks = [
         ("no change was refused", get(&COUNTS.refused), 0),
         ("changes = their parts", get(&k.affinity_changes), parts),
-        ("stopper functions asked for = run", get(&COUNTS.expected_stopped), get(&COUNTS.stopped)),
-        ("works queued = executed", get(&COUNTS.works), get(&COUNTS.executed)),
-        ("stopper works queued = started", get(&k.stop_works_queued), get(&k.stop_works_started)),
-        ("stopper works started = done", get(&k.stop_works_started), get(&k.stop_works_done)),
+        (
+            "stopper functions asked for = run",
+            get(&COUNTS.expected_stopped),
+            get(&COUNTS.stopped),
+        ),
+        (
+            "works queued = executed",
+            get(&COUNTS.works),
+            get(&COUNTS.executed),
+        ),
+        (
+            "stopper works queued = started",
+            get(&k.stop_works_queued),
+            get(&k.stop_works_started),
+        ),
+        (
+            "stopper works started = done",
+            get(&k.stop_works_started),
+            get(&k.stop_works_done),
+        ),
     ];
     for (what, left, right) in checks {
         if left != right {

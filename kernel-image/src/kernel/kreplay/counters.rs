@@ -1,8 +1,6 @@
 //! What the kernel counts for the tracer, which reads this structure from guest memory when a run ends and
 //! compares it with the events it has seen.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol name")]
-
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts since boot.
@@ -31,6 +29,7 @@ pub struct KreplayCounters {
 }
 
 /// The counts.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 pub static kreplay_counters: KreplayCounters = KreplayCounters {
     stop_works_queued: AtomicU64::new(0),

@@ -12,8 +12,7 @@ use crate::include::linux::list::{ListHead, list_add_tail, list_del_init, list_e
 use crate::include::linux::mutex::Mutex;
 use crate::include::linux::sched::wake_q::WakeQHead;
 use crate::include::linux::sched::{
-    __set_current_state, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef, same_task,
-    set_current_state,
+    __set_current_state, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef, same_task, set_current_state,
 };
 use crate::kernel::sched::core::{schedule, wake_q_add, wake_up_q};
 use crate::{WARN_ON_ONCE, intrusive_adapter, stack_pinned};
@@ -56,7 +55,11 @@ impl Mutex {
         }
         loop {
             set_current_state(TASK_UNINTERRUPTIBLE);
-            if self.owner.get().is_some_and(|owner| same_task(owner, current())) {
+            if self
+                .owner
+                .get()
+                .is_some_and(|owner| same_task(owner, current()))
+            {
                 break;
             }
             schedule();
@@ -82,7 +85,12 @@ impl Mutex {
         let mut wake_q = WakeQHead::new();
         {
             let _guard = self.wait_lock.lock();
-            WARN_ON_ONCE!(!self.owner.get().is_some_and(|owner| same_task(owner, current())));
+            WARN_ON_ONCE!(
+                !self
+                    .owner
+                    .get()
+                    .is_some_and(|owner| same_task(owner, current()))
+            );
             let next = WaiterLink::first(&self.wait_list);
             if let Some(waiter) = next {
                 list_del_init(&waiter.list);

@@ -4,13 +4,9 @@
 //! I/O variants (no signals here). Differs: nothing else.
 //! Locks: the completion's own, with interrupts off; waking takes `pi_lock` inside it.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
-
 use crate::arch::x86::include::asm::current::current;
 use crate::include::linux::completion::Completion;
-use crate::include::linux::sched::{
-    __set_current_state, TASK_IDLE, TASK_UNINTERRUPTIBLE,
-};
+use crate::include::linux::sched::{__set_current_state, TASK_IDLE, TASK_UNINTERRUPTIBLE};
 use crate::include::linux::spinlock::{raw_spin_lock_irq, raw_spin_unlock_irq};
 use crate::include::linux::swait::SwaitQueue;
 use crate::kernel::sched::core::schedule;
@@ -23,6 +19,7 @@ use crate::stack_pinned;
 ///
 /// # Context
 /// Any.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn complete(x: &'static Completion) {
@@ -37,6 +34,7 @@ pub extern "C" fn complete(x: &'static Completion) {
 ///
 /// # Context
 /// Any.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn complete_all(x: &'static Completion) {
@@ -49,6 +47,7 @@ pub extern "C" fn complete_all(x: &'static Completion) {
 ///
 /// # Context
 /// May sleep.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn wait_for_completion(x: &'static Completion) {

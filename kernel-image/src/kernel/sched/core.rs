@@ -25,9 +25,7 @@ pub use affinity::{
 };
 pub use fork::{sched_cgroup_fork, sched_fork, sched_post_fork, wake_up_new_task};
 pub use init::{init_idle, sched_cpu_activate, sched_cpu_starting, sched_init, sched_init_smp};
-pub use params::{
-    sched_set_stop_task, sched_setscheduler_nocheck, set_load_weight, set_user_nice,
-};
+pub use params::{sched_set_stop_task, sched_setscheduler_nocheck, set_load_weight, set_user_nice};
 pub use queue::{activate_task, deactivate_task, set_task_cpu, wakeup_preempt};
 pub use schedule::{
     preempt_schedule, preempt_schedule_irq, schedule, schedule_idle, schedule_preempt_disabled,
@@ -36,6 +34,6 @@ pub use schedule::{
 pub use switch::{finish_task_switch, schedule_tail};
 pub use tick::{idle_cpu, resched_curr, scheduler_tick};
 pub use wakeup::{
-    call_function_single_prep_ipi, default_wake_function, scheduler_ipi, sched_ttwu_pending,
+    call_function_single_prep_ipi, default_wake_function, sched_ttwu_pending, scheduler_ipi,
     try_to_wake_up, wait_task_inactive, wake_q_add, wake_up_process, wake_up_q, wake_up_state,
 };

@@ -5,14 +5,13 @@
 //! leads here yet, and a task that got here anyway stops the kernel. Differs: nothing else.
 //! Locks: the runqueue's lock is held in every hook.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol names")]
-
 use crate::BUG;
 use crate::include::linux::sched::{TaskRef, task_cpu};
 use crate::kernel::sched::core::affinity::set_cpus_allowed_common;
 use crate::kernel::sched::sched::{DlRq, RqRef, SchedClass, task_on_rq_queued};
 
 /// The class.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 pub static dl_sched_class: SchedClass = SchedClass {
     rank: 1,

@@ -8,8 +8,6 @@
 //! nothing), bandwidth, group entities, NUMA, buddies but for their clearing, misfit and energy.
 //! Differs: nothing else. Locks: the runqueue's lock is held in every hook.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
-
 pub mod eevdf;
 pub mod entity;
 pub mod select;
@@ -35,6 +33,7 @@ use entity::{
 };
 
 /// The class.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 pub static fair_sched_class: SchedClass = SchedClass {
     rank: 3,
@@ -116,6 +115,7 @@ pub fn init_tg_cfs_entry(
 
 /// The task's load signal leaves one queue for another: it is aged to the old queue's time and takes
 /// the new queue's. A task without a signal (every one, until load tracking comes) has nothing to age.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn set_task_rq_fair(
@@ -196,6 +196,7 @@ fn yield_task_fair(rq: RqRef) {
 }
 
 /// Preempts if the pick would choose the new task.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn check_preempt_wakeup_fair(rq: RqRef, p: TaskRef, _wake_flags: i32) {
@@ -219,6 +220,7 @@ fn check_preempt_wakeup_fair(rq: RqRef, p: TaskRef, _wake_flags: i32) {
 
 /// Picks with `prev` still the running task where that is possible: a task that goes on running is
 /// neither put back nor taken out.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub fn pick_next_task_fair(rq: RqRef, prev: Option<TaskRef>) -> Pick {
@@ -354,4 +356,3 @@ pub fn reweight_task(p: TaskRef, prio: usize) {
     reweight_entity(cfs_rq_of(&p.se), &p.se, weight);
     p.se.load.inv_weight.set(sched_prio_to_wmult[prio]);
 }
-

@@ -5,15 +5,11 @@
 //! loop, forced idle, tickless idle unless `kernel/time` brings it. Differs: nothing else.
 //! Locks: the runqueue's lock is held in every hook of the class.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol names")]
-
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::arch::x86::include::asm::thread_info::TIF_POLLING_NRFLAG;
 use crate::include::linux::cpuhotplug::CpuhpState;
-use crate::include::linux::irqflags::{
-    local_irq_disable, local_irq_enable, native_safe_halt,
-};
+use crate::include::linux::irqflags::{local_irq_disable, local_irq_enable, native_safe_halt};
 use crate::include::linux::preempt::set_preempt_need_resched;
 use crate::include::linux::sched::{
     PF_IDLE, TaskRef, clear_tsk_thread_flag, need_resched, set_tsk_thread_flag, smp_mb, task_cpu,
@@ -26,6 +22,7 @@ use crate::kernel::sched::sched::{RqRef, SchedClass};
 use crate::{BUG, pr_err};
 
 /// The class.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 pub static idle_sched_class: SchedClass = SchedClass {
     rank: 4,
@@ -128,7 +125,10 @@ fn enqueue_task_idle(_rq: RqRef, _p: TaskRef, _flags: i32) {
 
 /// The idle task tried to sleep.
 fn dequeue_task_idle(_rq: RqRef, _p: TaskRef, _flags: i32) {
-    pr_err!("bad: scheduling from the idle thread! (CPU {})", raw_smp_processor_id());
+    pr_err!(
+        "bad: scheduling from the idle thread! (CPU {})",
+        raw_smp_processor_id()
+    );
     crate::kernel::panic::dump_stack();
 }
 

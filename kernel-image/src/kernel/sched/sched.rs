@@ -9,8 +9,6 @@
 //! Lock order: `pi_lock` of a task, then a runqueue's `__lock`, then a second runqueue's by ascending
 //! CPU number. The stopper's lock is never taken with a runqueue's lock held.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points and of runqueues")]
-
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
@@ -415,10 +413,12 @@ impl Rq {
 }
 
 /// One runqueue for each possible CPU.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 pub static runqueues: PerCpu<Rq> = PerCpu::new([const { Rq::new() }; NR_CPUS]);
 
 /// The group of all tasks.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 pub static root_task_group: TaskGroup = TaskGroup {
     shares: Shared::new(0),
@@ -577,7 +577,8 @@ pub fn rq_clock_task(rq: RqRef) -> u64 {
 
 /// Asks that the next `__schedule` leaves the clock as it is: the caller just updated it.
 pub fn rq_clock_skip_update(rq: RqRef) {
-    rq.clock_update_flags.set(rq.clock_update_flags.get() | RQCF_REQ_SKIP);
+    rq.clock_update_flags
+        .set(rq.clock_update_flags.get() | RQCF_REQ_SKIP);
 }
 
 /// Brings the queue's clock up to date. The lock is held.
@@ -585,7 +586,8 @@ pub fn update_rq_clock(rq: RqRef) {
     if rq.clock_update_flags.get() & RQCF_ACT_SKIP != 0 {
         return;
     }
-    rq.clock_update_flags.set(rq.clock_update_flags.get() | RQCF_UPDATED);
+    rq.clock_update_flags
+        .set(rq.clock_update_flags.get() | RQCF_UPDATED);
     let delta = sched_clock_cpu(cpu_of(rq)).wrapping_sub(rq.clock.get()) as i64;
     if delta < 0 {
         return;
@@ -603,6 +605,7 @@ pub fn rq_needs_resched(rq: RqRef) -> bool {
 /// Tells the task's queue and entity which CPU it belongs to.
 ///
 /// With the root group only, the group's queue of a CPU is that CPU's own and there is no parent.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn set_task_rq(p: TaskRef, cpu: u32) {
@@ -612,10 +615,12 @@ pub extern "C" fn set_task_rq(p: TaskRef, cpu: u32) {
     p.se.cfs_rq.set(next);
     let parent = tg.se.per_cpu(cpu).get();
     p.se.parent.set(parent);
-    p.se.depth.set(parent.map_or(0, |parent| parent.depth.get() + 1));
+    p.se.depth
+        .set(parent.map_or(0, |parent| parent.depth.get() + 1));
 }
 
 /// Makes a task belong to a CPU. Its `pi_lock` or the old runqueue's lock is held, or it is new.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn __set_task_cpu(p: TaskRef, cpu: u32) {

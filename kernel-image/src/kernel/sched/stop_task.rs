@@ -3,8 +3,6 @@
 //! Linux: `kernel/sched/stop_task.c` (v6.8). Kept: all of it. Left out: statistics. Differs: nothing.
 //! Locks: the runqueue's lock is held in every hook.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol names")]
-
 use crate::BUG;
 use crate::include::linux::sched::{TaskRef, task_cpu};
 use crate::kernel::sched::core::affinity::set_cpus_allowed_common;
@@ -13,6 +11,7 @@ use crate::kernel::sched::sched::{
 };
 
 /// The class.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 pub static stop_sched_class: SchedClass = SchedClass {
     rank: 0,

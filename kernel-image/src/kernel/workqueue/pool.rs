@@ -257,7 +257,12 @@ pub fn create_worker(pool: &'static WorkerPool) -> Option<&'static Worker> {
         cpu => kthread_create(
             worker_thread,
             data,
-            format_args!("kworker/{}:{}{}", cpu, id, if pool.nice.get() < 0 { "H" } else { "" }),
+            format_args!(
+                "kworker/{}:{}{}",
+                cpu,
+                id,
+                if pool.nice.get() < 0 { "H" } else { "" }
+            ),
         ),
     };
     let task = match created {
@@ -287,7 +292,9 @@ pub fn create_worker(pool: &'static WorkerPool) -> Option<&'static Worker> {
 /// The pool's CPU has come up: its workers run there from now on, and count.
 pub(super) fn rebind_workers(pool: &'static WorkerPool) {
     for worker in WorkerNodeLink::iter(&pool.workers) {
-        let Some(task) = worker.task.get() else { continue };
+        let Some(task) = worker.task.get() else {
+            continue;
+        };
         kthread_set_per_cpu(task, Some(pool.cpu.get() as u32));
         WARN_ON!(set_cpus_allowed_ptr(task, &pool.cpumask()) < 0);
     }
@@ -295,6 +302,8 @@ pub(super) fn rebind_workers(pool: &'static WorkerPool) {
     pool.flags.and_not(POOL_DISASSOCIATED);
     for worker in WorkerNodeLink::iter(&pool.workers) {
         // Counts again when it next begins to work: it clears REBOUND there.
-        worker.flags.set(worker.flags.get() & !WORKER_UNBOUND | WORKER_REBOUND);
+        worker
+            .flags
+            .set(worker.flags.get() & !WORKER_UNBOUND | WORKER_REBOUND);
     }
 }

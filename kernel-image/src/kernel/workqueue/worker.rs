@@ -113,7 +113,9 @@ fn process_one_work(worker: &'static Worker, work: &'static WorkStruct) {
 
 /// The worker is about to sleep inside a work: another one of its pool may run.
 pub fn wq_worker_sleeping(task: TaskRef) {
-    let Some(worker) = task.worker.get() else { return };
+    let Some(worker) = task.worker.get() else {
+        return;
+    };
     if worker.flags.get() & WORKER_NOT_RUNNING != 0 || worker.sleeping.get() != 0 {
         return;
     }
@@ -132,7 +134,9 @@ pub fn wq_worker_sleeping(task: TaskRef) {
 
 /// The worker runs again.
 pub fn wq_worker_running(task: TaskRef) {
-    let Some(worker) = task.worker.get() else { return };
+    let Some(worker) = task.worker.get() else {
+        return;
+    };
     if worker.sleeping.get() == 0 {
         return;
     }
@@ -148,14 +152,20 @@ pub fn wq_worker_running(task: TaskRef) {
 
 /// A tick found the worker running: one that has run for long does not hold others up.
 pub fn wq_worker_tick(task: TaskRef) {
-    let Some(worker) = task.worker.get() else { return };
+    let Some(worker) = task.worker.get() else {
+        return;
+    };
     if worker.current_work.get().is_none()
         || worker.flags.get() & WORKER_NOT_RUNNING != 0
         || worker.sleeping.get() != 0
     {
         return;
     }
-    let ran = task.se.sum_exec_runtime.get().wrapping_sub(worker.current_at.get());
+    let ran = task
+        .se
+        .sum_exec_runtime
+        .get()
+        .wrapping_sub(worker.current_at.get());
     if ran < WQ_CPU_INTENSIVE_THRESH_NS {
         return;
     }

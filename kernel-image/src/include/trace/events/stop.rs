@@ -24,7 +24,15 @@ pub fn trace_stop_work_start(
     done: Option<&'static CpuStopDone>,
     caller: u64,
 ) {
-    tracepoint!("stop:work_start", cpu, work, r#fn as usize, arg.addr(), done, caller);
+    tracepoint!(
+        "stop:work_start",
+        cpu,
+        work,
+        r#fn as usize,
+        arg.addr(),
+        done,
+        caller
+    );
 }
 
 /// The function has returned and `nr_todo` has been counted down (-1: nobody waits).
@@ -37,7 +45,15 @@ pub fn trace_stop_work_done(
     ret: i32,
     nr_todo: i32,
 ) {
-    tracepoint!("stop:work_done", cpu, work, r#fn as usize, done, ret, nr_todo);
+    tracepoint!(
+        "stop:work_done",
+        cpu,
+        work,
+        r#fn as usize,
+        done,
+        ret,
+        nr_todo
+    );
 }
 
 /// The waiter of a request is about to be released.

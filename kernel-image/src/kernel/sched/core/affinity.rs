@@ -8,10 +8,8 @@
 //! pending object's stack lifetime is checked (`stack_pinned!`).
 //! Locks: `pi_lock`, then the runqueue's; the stopper's lock is taken with neither held.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
-
-use super::queue::{activate_task, deactivate_task, dequeue_task, enqueue_task, set_task_cpu};
 use super::queue::wakeup_preempt;
+use super::queue::{activate_task, deactivate_task, dequeue_task, enqueue_task, set_task_cpu};
 use super::schedule::{put_prev_task, set_next_task};
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
@@ -29,8 +27,8 @@ use crate::include::linux::irqflags::{local_irq_disable, local_irq_enable};
 use crate::include::linux::preempt::{preempt_disable, preempt_enable};
 use crate::include::linux::sched::task::{get_task_struct, put_task_struct};
 use crate::include::linux::sched::{
-    PF_NO_SETAFFINITY, TASK_UNINTERRUPTIBLE, TASK_WAKING, TaskRef, same_task,
-    set_current_state, task_cpu,
+    PF_NO_SETAFFINITY, TASK_UNINTERRUPTIBLE, TASK_WAKING, TaskRef, same_task, set_current_state,
+    task_cpu,
 };
 use crate::include::linux::spinlock::{raw_spin_lock, raw_spin_unlock};
 use crate::include::linux::stop_machine::{CpuStopWork, stop_one_cpu_nowait};
@@ -86,7 +84,11 @@ pub struct MigrationArg {
 impl MigrationArg {
     /// An empty order.
     pub const fn new() -> MigrationArg {
-        MigrationArg { task: Shared::new(None), dest_cpu: Shared::new(0), pending: Shared::new(None) }
+        MigrationArg {
+            task: Shared::new(None),
+            dest_cpu: Shared::new(0),
+            pending: Shared::new(None),
+        }
     }
 }
 
@@ -162,6 +164,7 @@ fn is_cpu_allowed(p: TaskRef, cpu: u32) -> bool {
 }
 
 /// Chooses a CPU for a task that wakes or is new. Its `pi_lock` is held.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn select_task_rq(p: TaskRef, cpu: i32, wake_flags: i32) -> i32 {
@@ -170,10 +173,15 @@ pub extern "C" fn select_task_rq(p: TaskRef, cpu: i32, wake_flags: i32) -> i32 {
     } else {
         p.allowed().first() as i32
     };
-    if is_cpu_allowed(p, cpu as u32) { cpu } else { select_fallback_rq(task_cpu(p) as i32, p) }
+    if is_cpu_allowed(p, cpu as u32) {
+        cpu
+    } else {
+        select_fallback_rq(task_cpu(p) as i32, p)
+    }
 }
 
 /// The CPU of last resort: the lowest one that is allowed, with the mask widened until there is one.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn select_fallback_rq(_cpu: i32, p: TaskRef) -> i32 {
@@ -192,7 +200,8 @@ pub extern "C" fn select_fallback_rq(_cpu: i32, p: TaskRef) -> i32 {
 /// What every class does with a new mask.
 pub fn set_cpus_allowed_common(p: TaskRef, ctx: &AffinityContext<'_>) {
     if ctx.flags & SCA_MIGRATE_DISABLE != 0 {
-        p.cpus_ptr.set(Some(cpu_bit_bitmap.per_cpu(ctx.new_mask.first())));
+        p.cpus_ptr
+            .set(Some(cpu_bit_bitmap.per_cpu(ctx.new_mask.first())));
         return;
     }
     if ctx.flags & SCA_MIGRATE_ENABLE != 0 {
@@ -225,11 +234,19 @@ fn __do_set_cpus_allowed(p: TaskRef, ctx: &AffinityContext<'_>) {
 
 /// Sets the mask of a task that is in no queue, or in a fallback; nothing is moved.
 pub fn do_set_cpus_allowed(p: TaskRef, new_mask: &Cpumask) {
-    __do_set_cpus_allowed(p, &AffinityContext { new_mask, user_mask: None, flags: SCA_USER });
+    __do_set_cpus_allowed(
+        p,
+        &AffinityContext {
+            new_mask,
+            user_mask: None,
+            flags: SCA_USER,
+        },
+    );
 }
 
 /// Moves a queued task. Both the task's `pi_lock` and its runqueue's lock are held; returns the new
 /// runqueue, locked.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn move_queued_task(rq: RqRef, p: TaskRef, new_cpu: u32) -> RqRef {
@@ -257,6 +274,7 @@ fn __migrate_task(rq: RqRef, p: TaskRef, dest_cpu: u32) -> RqRef {
 ///
 /// # Context
 /// The stopper thread of the task's CPU, preemption off, interrupts on.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn migration_cpu_stop(data: VoidPtr) -> i32 {
@@ -335,7 +353,11 @@ pub extern "C" fn migration_cpu_stop(data: VoidPtr) -> i32 {
 
 /// The pending object belongs to the task no more: later changes start their own.
 fn detach_pending(p: TaskRef, pending: &'static SetAffinityPending) {
-    WARN_ON_ONCE!(!p.migration_pending.get().is_some_and(|its| core::ptr::eq(its, pending)));
+    WARN_ON_ONCE!(
+        !p.migration_pending
+            .get()
+            .is_some_and(|its| core::ptr::eq(its, pending))
+    );
     p.migration_pending.set(None);
 }
 
@@ -346,13 +368,7 @@ fn detach_pending(p: TaskRef, pending: &'static SetAffinityPending) {
 /// stopper of its CPU moves it. It waits in a queue: it is moved now. It sleeps: its wake-up will
 /// move it.
 #[inline(never)]
-fn affine_move_task(
-    rq: RqRef,
-    p: TaskRef,
-    rf: &RqFlags,
-    dest_cpu: u32,
-    flags: u32,
-) -> i32 {
+fn affine_move_task(rq: RqRef, p: TaskRef, rf: &RqFlags, dest_cpu: u32, flags: u32) -> i32 {
     stack_pinned!(let my_pending = SetAffinityPending::new());
 
     if p.cpus_mask.get().test(task_cpu(p)) {
@@ -465,6 +481,7 @@ fn affine_move_task(
 /// May sleep.
 /// # Returns
 /// 0, -EINVAL if no allowed CPU is left or the task's mask is fixed, -EBUSY.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn __set_cpus_allowed_ptr(p: TaskRef, ctx: &AffinityContext<'_>) -> i32 {
@@ -494,9 +511,8 @@ fn __set_cpus_allowed_ptr_locked(
             task_rq_unlock(rq, p, rf);
             return 0;
         }
-        let stuck = same_task(p, current())
-            && is_migration_disabled(p)
-            && !ctx.new_mask.test(task_cpu(p));
+        let stuck =
+            same_task(p, current()) && is_migration_disabled(p) && !ctx.new_mask.test(task_cpu(p));
         if WARN_ON_ONCE!(stuck) {
             task_rq_unlock(rq, p, rf);
             return -EBUSY;
@@ -519,10 +535,18 @@ fn __set_cpus_allowed_ptr_locked(
 /// May sleep.
 /// # Returns
 /// As `__set_cpus_allowed_ptr`.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn set_cpus_allowed_ptr(p: TaskRef, new_mask: &Cpumask) -> i32 {
-    __set_cpus_allowed_ptr(p, &AffinityContext { new_mask, user_mask: None, flags: 0 })
+    __set_cpus_allowed_ptr(
+        p,
+        &AffinityContext {
+            new_mask,
+            user_mask: None,
+            flags: 0,
+        },
+    )
 }
 
 /// The same on behalf of a user: a task with a fixed mask refuses.
@@ -533,7 +557,11 @@ pub fn sched_setaffinity(p: TaskRef, new_mask: &Cpumask) -> i32 {
     } else {
         __set_cpus_allowed_ptr(
             p,
-            &AffinityContext { new_mask, user_mask: None, flags: SCA_CHECK },
+            &AffinityContext {
+                new_mask,
+                user_mask: None,
+                flags: SCA_CHECK,
+            },
         )
     };
     put_task_struct(p);
@@ -571,12 +599,19 @@ pub fn migrate_enable() {
     }
     // Preemption off: the stopper that has to move us comes only after the count is down.
     preempt_disable();
-    let narrowed = !p.cpus_ptr.get().is_some_and(|its| core::ptr::eq(its, &p.cpus_mask));
+    let narrowed = !p
+        .cpus_ptr
+        .get()
+        .is_some_and(|its| core::ptr::eq(its, &p.cpus_mask));
     if narrowed {
         let mask = p.cpus_mask.get();
         __set_cpus_allowed_ptr(
             p,
-            &AffinityContext { new_mask: &mask, user_mask: None, flags: SCA_MIGRATE_ENABLE },
+            &AffinityContext {
+                new_mask: &mask,
+                user_mask: None,
+                flags: SCA_MIGRATE_ENABLE,
+            },
         );
     }
     p.migration_disabled.set(0);
@@ -589,13 +624,21 @@ pub(super) fn migrate_disable_switch(rq: RqRef, p: TaskRef) {
     if p.migration_disabled.get() == 0 {
         return;
     }
-    if !p.cpus_ptr.get().is_some_and(|its| core::ptr::eq(its, &p.cpus_mask)) {
+    if !p
+        .cpus_ptr
+        .get()
+        .is_some_and(|its| core::ptr::eq(its, &p.cpus_mask))
+    {
         return;
     }
     let here = Cpumask::of(cpu_of(rq));
     __do_set_cpus_allowed(
         p,
-        &AffinityContext { new_mask: &here, user_mask: None, flags: SCA_MIGRATE_DISABLE },
+        &AffinityContext {
+            new_mask: &here,
+            user_mask: None,
+            flags: SCA_MIGRATE_DISABLE,
+        },
     );
 }
 

@@ -6,8 +6,6 @@
 //! Left out: reset-on-fork, load tracking of the new entity, uclamp. Differs: nothing else.
 //! Locks: `pi_lock`, then the runqueue's.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
-
 use super::affinity::select_task_rq;
 use super::queue::{activate_task, wakeup_preempt};
 use crate::arch::x86::include::asm::current::current;
@@ -28,8 +26,12 @@ fn __sched_fork(p: TaskRef) {
     p.on_rq.set(0);
     let se = &p.se;
     se.on_rq.set(0);
-    for cell in [&se.exec_start, &se.sum_exec_runtime, &se.prev_sum_exec_runtime, &se.nr_migrations]
-    {
+    for cell in [
+        &se.exec_start,
+        &se.sum_exec_runtime,
+        &se.prev_sum_exec_runtime,
+        &se.nr_migrations,
+    ] {
         cell.set(0);
     }
     se.vruntime.set(0);
@@ -48,7 +50,11 @@ pub fn sched_fork(_clone_flags: u64, p: TaskRef) -> i32 {
     p.__state.set(TASK_NEW);
     // Not the parent's boosted priority.
     p.prio.set(current().normal_prio.get());
-    let class = if rt_prio(p.prio.get()) { &rt_sched_class } else { &fair_sched_class };
+    let class = if rt_prio(p.prio.get()) {
+        &rt_sched_class
+    } else {
+        &fair_sched_class
+    };
     p.sched_class.set(Some(class));
     p.on_cpu.store(0, Ordering::Relaxed);
     0
@@ -70,6 +76,7 @@ pub fn sched_cgroup_fork(p: TaskRef) {
 pub fn sched_post_fork(_p: TaskRef) {}
 
 /// Wakes a new task for the first time.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn wake_up_new_task(p: TaskRef) {
@@ -89,4 +96,3 @@ pub extern "C" fn wake_up_new_task(p: TaskRef) {
     raw_spin_rq_unlock(rq);
     drop(guard);
 }
-

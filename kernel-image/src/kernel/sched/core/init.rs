@@ -7,8 +7,6 @@
 //! is opened with load balancing, which comes later.
 //! Locks: a runqueue's lock while its idle task is set.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
-
 use super::affinity::{AffinityContext, set_cpus_allowed_common, set_cpus_allowed_ptr};
 use super::params::set_load_weight;
 use super::switch::balance_push_set;
@@ -19,9 +17,7 @@ use crate::include::linux::cpumask::{
 };
 use crate::include::linux::jiffies::{HZ, jiffies};
 use crate::include::linux::list::INIT_LIST_HEAD;
-use crate::include::linux::sched::{
-    CommBuf, PF_KTHREAD, PF_NO_SETAFFINITY, TASK_RUNNING, TaskRef,
-};
+use crate::include::linux::sched::{CommBuf, PF_KTHREAD, PF_NO_SETAFFINITY, TASK_RUNNING, TaskRef};
 use crate::kernel::kthread::{kthread_set_per_cpu, set_kthread_struct};
 use crate::kernel::sched::clock::sched_clock;
 use crate::kernel::sched::fair::{init_cfs_rq, init_sched_fair_class, init_tg_cfs_entry};
@@ -44,6 +40,7 @@ pub static sched_smp_initialized: AtomicBool = AtomicBool::new(false);
 const LOAD_FREQ: u64 = 5 * HZ + 1;
 
 /// Sets up every possible CPU's runqueue and makes the boot task the idle task of this CPU.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sched_init() {
@@ -91,6 +88,7 @@ fn init_rq(rq: RqRef, cpu: u32) {
 }
 
 /// Makes a task the idle task of a CPU.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn init_idle(idle: TaskRef, cpu: u32) {
@@ -103,7 +101,11 @@ pub extern "C" fn init_idle(idle: TaskRef, cpu: u32) {
     kthread_set_per_cpu(idle, Some(cpu));
     set_cpus_allowed_common(
         idle,
-        &AffinityContext { new_mask: &Cpumask::of(cpu), user_mask: None, flags: 0 },
+        &AffinityContext {
+            new_mask: &Cpumask::of(cpu),
+            user_mask: None,
+            flags: 0,
+        },
     );
     __set_task_cpu(idle, cpu);
     rq.idle.set(Some(idle));
@@ -155,4 +157,3 @@ fn set_rq_online(rq: RqRef) {
         }
     }
 }
-

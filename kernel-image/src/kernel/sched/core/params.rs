@@ -8,18 +8,17 @@
 
 use super::queue::{dequeue_task, enqueue_task};
 use super::schedule::{put_prev_task, set_next_task};
+use crate::include::linux::errno::EINVAL;
 use crate::include::linux::sched::prio::{
     DEFAULT_PRIO, MAX_NICE, MAX_RT_PRIO, MIN_NICE, NICE_TO_PRIO, NICE_WIDTH, PRIO_TO_NICE,
 };
-use crate::include::linux::errno::EINVAL;
 use crate::include::linux::sched::{SCHED_BATCH, SCHED_FIFO, SCHED_IDLE, SCHED_NORMAL, TaskRef};
 use crate::kernel::sched::fair::{fair_sched_class, reweight_task};
 use crate::kernel::sched::rt::rt_sched_class;
 use crate::kernel::sched::sched::{
     DEQUEUE_MOVE, DEQUEUE_NOCLOCK, DEQUEUE_SAVE, ENQUEUE_MOVE, ENQUEUE_NOCLOCK, ENQUEUE_RESTORE,
-    RqFlags, WEIGHT_IDLEPRIO,
-    WMULT_IDLEPRIO, cpu_rq, same_class, scale_load, task_current, task_on_rq_queued, task_rq_lock,
-    task_rq_unlock, update_rq_clock,
+    RqFlags, WEIGHT_IDLEPRIO, WMULT_IDLEPRIO, cpu_rq, same_class, scale_load, task_current,
+    task_on_rq_queued, task_rq_lock, task_rq_unlock, update_rq_clock,
 };
 use crate::kernel::sched::stop_task::stop_sched_class;
 
@@ -50,7 +49,9 @@ pub fn set_load_weight(p: TaskRef, update_load: bool) {
         reweight_task(p, index);
         return;
     }
-    p.se.load.weight.set(scale_load(u64::from(sched_prio_to_weight[index])));
+    p.se.load
+        .weight
+        .set(scale_load(u64::from(sched_prio_to_weight[index])));
     p.se.load.inv_weight.set(sched_prio_to_wmult[index]);
 }
 

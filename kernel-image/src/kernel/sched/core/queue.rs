@@ -5,9 +5,8 @@
 //! change. Left out: statistics, PSI, uclamp, perf and rseq hooks. Differs: nothing else.
 //! Locks: the runqueue's lock is held throughout; `set_task_cpu` wants `pi_lock` or that lock.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
-
 use super::tick::resched_curr;
+use crate::WARN_ON_ONCE;
 use crate::include::linux::cpumask::cpu_online;
 use crate::include::linux::sched::{
     TASK_RUNNING, TASK_WAKING, TaskRef, task_cpu, test_tsk_need_resched,
@@ -18,7 +17,6 @@ use crate::kernel::sched::sched::{
     TASK_ON_RQ_MIGRATING, TASK_ON_RQ_QUEUED, is_migration_disabled, rq_clock_skip_update,
     same_class, sched_class_above, task_on_rq_migrating, task_on_rq_queued, update_rq_clock,
 };
-use crate::WARN_ON_ONCE;
 
 pub(crate) fn enqueue_task(rq: RqRef, p: TaskRef, flags: i32) {
     if flags & ENQUEUE_NOCLOCK == 0 {
@@ -35,24 +33,35 @@ pub(crate) fn dequeue_task(rq: RqRef, p: TaskRef, flags: i32) {
 }
 
 /// Puts a task into its class's queue. When it returns the task can be picked.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn activate_task(rq: RqRef, p: TaskRef, flags: i32) {
-    let flags = if task_on_rq_migrating(p) { flags | ENQUEUE_MIGRATED } else { flags };
+    let flags = if task_on_rq_migrating(p) {
+        flags | ENQUEUE_MIGRATED
+    } else {
+        flags
+    };
     enqueue_task(rq, p, flags);
     p.on_rq.set(TASK_ON_RQ_QUEUED);
 }
 
 /// Takes a task out of its class's queue: to sleep, or on its way to another CPU.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn deactivate_task(rq: RqRef, p: TaskRef, flags: i32) {
     // Before the hook, so that nobody who finds the task without the lock thinks it is queued.
-    p.on_rq.set(if flags & DEQUEUE_SLEEP != 0 { 0 } else { TASK_ON_RQ_MIGRATING });
+    p.on_rq.set(if flags & DEQUEUE_SLEEP != 0 {
+        0
+    } else {
+        TASK_ON_RQ_MIGRATING
+    });
     dequeue_task(rq, p, flags);
 }
 
 /// Gives a task another CPU. It is in no queue.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn set_task_cpu(p: TaskRef, new_cpu: u32) {
@@ -73,6 +82,7 @@ pub extern "C" fn set_task_cpu(p: TaskRef, new_cpu: u32) {
 }
 
 /// A task became runnable: shall the running one give way?
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn wakeup_preempt(rq: RqRef, p: TaskRef, flags: i32) {

@@ -6,8 +6,6 @@
 //! plugs, core scheduling, PSI. Differs: nothing else.
 //! Locks: takes the runqueue's lock; `context_switch` or the end of `__schedule` releases it.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
-
 use super::affinity::migrate_disable_switch;
 use super::queue::deactivate_task;
 use super::switch::{__balance_callbacks, context_switch};
@@ -26,8 +24,8 @@ use crate::include::trace::events::sched::trace_sched_switch;
 use crate::kernel::sched::fair::{Pick, fair_sched_class, pick_next_task_fair};
 use crate::kernel::sched::idle::idle_sched_class;
 use crate::kernel::sched::sched::{
-    DEQUEUE_NOCLOCK, DEQUEUE_SLEEP, RQCF_UPDATED, RqRef, SCHED_CLASSES, sched_class_above, this_rq,
-    raw_spin_rq_lock, same_class, update_rq_clock,
+    DEQUEUE_NOCLOCK, DEQUEUE_SLEEP, RQCF_UPDATED, RqRef, SCHED_CLASSES, raw_spin_rq_lock,
+    same_class, sched_class_above, this_rq, update_rq_clock,
 };
 use crate::kernel::workqueue::{wq_worker_running, wq_worker_sleeping};
 use crate::{BUG, WARN_ON_ONCE, pr_err};
@@ -57,10 +55,15 @@ fn schedule_debug(prev: TaskRef) {
 }
 
 /// Gives the CPU to the next task. Preemption is off (once); interrupts are on or off.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn __schedule(preempt: bool) {
-    let mode = if preempt { SchedMode::Preempt } else { SchedMode::None };
+    let mode = if preempt {
+        SchedMode::Preempt
+    } else {
+        SchedMode::None
+    };
     let rq = this_rq();
     let prev = rq.current();
     schedule_debug(prev);
@@ -79,8 +82,8 @@ extern "C" fn __schedule(preempt: bool) {
     let mut switch_count = &prev.nivcsw;
     let prev_state = prev.__state.get();
     if mode == SchedMode::None && prev_state != TASK_RUNNING {
-        let contributes = prev_state & TASK_UNINTERRUPTIBLE != 0
-            && prev_state & (TASK_NOLOAD | TASK_FROZEN) == 0;
+        let contributes =
+            prev_state & TASK_UNINTERRUPTIBLE != 0 && prev_state & (TASK_NOLOAD | TASK_FROZEN) == 0;
         prev.sched_contributes_to_load.set(u32::from(contributes));
         if contributes {
             rq.nr_uninterruptible.inc();
@@ -111,6 +114,7 @@ extern "C" fn __schedule(preempt: bool) {
 ///
 /// The fast way serves queues on which only fair tasks run; `Pick::Retry` says that the fair class let
 /// go of the lock and something higher came, so the walk starts from the top.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn pick_next_task(rq: RqRef, prev: TaskRef) -> TaskRef {
@@ -183,6 +187,7 @@ fn sched_update_worker(task: TaskRef) {
 ///
 /// # Context
 /// Task context, preemption on.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn schedule() {
@@ -221,6 +226,7 @@ pub fn schedule_idle() {
 ///
 /// # Context
 /// Any; returns at once where preemption is not allowed.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn preempt_schedule() {
@@ -242,6 +248,7 @@ pub extern "C" fn preempt_schedule() {
 ///
 /// # Context
 /// Interrupts off, and off again on return; preempt_count 0.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn preempt_schedule_irq() {

@@ -6,8 +6,7 @@
 //! TLB. Differs: nothing else.
 //! Locks: the runqueue's lock is taken by the task that leaves and released by the one that comes.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
-
+use crate::WARN;
 use crate::arch::x86::include::asm::switch_to::switch_to;
 use crate::include::linux::preempt::{
     FORK_PREEMPT_COUNT, PREEMPT_OFFSET, preempt_count, preempt_count_set, preempt_enable,
@@ -17,7 +16,6 @@ use crate::include::linux::sched::{TASK_DEAD, TaskRef};
 use crate::include::linux::spinlock::raw_spin_unlock_irq;
 use crate::kernel::fork::put_task_stack;
 use crate::kernel::sched::sched::{BalanceCallback, RqRef, this_rq};
-use crate::WARN;
 use core::sync::atomic::Ordering;
 
 /// Switches to `next`. Returns when `prev` runs again, maybe on another CPU, with the lock of that
@@ -40,6 +38,7 @@ fn finish_task(prev: TaskRef) {
 }
 
 /// Ends a switch on the stack of the task that came. `prev` is the task that left this CPU.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn finish_task_switch(prev: TaskRef) -> RqRef {
@@ -73,6 +72,7 @@ fn finish_lock_switch(rq: RqRef) {
 }
 
 /// The first thing a new task does.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn schedule_tail(prev: TaskRef) {
@@ -96,5 +96,6 @@ fn balance_push(_rq: RqRef) {}
 
 /// Installs or removes it.
 pub(super) fn balance_push_set(rq: RqRef, on: bool) {
-    rq.balance_callback.set(on.then_some(&balance_push_callback));
+    rq.balance_callback
+        .set(on.then_some(&balance_push_callback));
 }

@@ -5,8 +5,6 @@
 //! pressure, perf, `trigger_load_balance` (no balancing in this cut), idle CPU selection for timers.
 //! Differs: nothing else. Locks: the runqueue's lock.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
-
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::arch::x86::include::asm::thread_info::{_TIF_POLLING_NRFLAG, TIF_NEED_RESCHED};
 use crate::include::linux::preempt::set_preempt_need_resched;
@@ -25,6 +23,7 @@ use core::sync::atomic::Ordering;
 ///
 /// # Context
 /// Hard interrupt, interrupts off, once every tick on every CPU that is not tickless.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn scheduler_tick() {
@@ -43,6 +42,7 @@ pub extern "C" fn scheduler_tick() {
 }
 
 /// Asks a CPU's running task to call the scheduler. The runqueue's lock is held.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn resched_curr(rq: RqRef) {
@@ -74,7 +74,10 @@ pub fn resched_cpu(cpu: u32) {
 
 /// Sets the flag; true if the task does not poll it, so that an interrupt is needed.
 fn set_nr_and_not_polling(p: TaskRef) -> bool {
-    let old = p.thread_info.flags.fetch_or(1 << TIF_NEED_RESCHED, Ordering::SeqCst);
+    let old = p
+        .thread_info
+        .flags
+        .fetch_or(1 << TIF_NEED_RESCHED, Ordering::SeqCst);
     old & _TIF_POLLING_NRFLAG == 0
 }
 
@@ -103,7 +106,9 @@ pub(super) fn set_nr_if_polling(p: TaskRef) -> bool {
 /// Whether a CPU has nothing to do, wake-ups on their way included.
 pub fn idle_cpu(cpu: u32) -> bool {
     let rq = cpu_rq(cpu);
-    rq.curr.get().is_some_and(|curr| same_task(curr, rq.idle_task()))
+    rq.curr
+        .get()
+        .is_some_and(|curr| same_task(curr, rq.idle_task()))
         && rq.nr_running.get() == 0
         && rq.ttwu_pending.get() == 0
 }

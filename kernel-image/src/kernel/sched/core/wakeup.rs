@@ -9,20 +9,17 @@
 //! share one cache, as Linux without topology.
 //! Locks: `pi_lock`, then the runqueue's.
 
-#![allow(unsafe_code, reason = "unsafe attributes only: symbol names of probe points")]
-
 use super::affinity::select_task_rq;
 use super::queue::{activate_task, set_task_cpu, wakeup_preempt};
 use super::tick::set_nr_if_polling;
+use crate::WARN_ON_ONCE;
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::include::linux::cpumask::cpu_active;
 use crate::include::linux::jiffies::HZ;
 use crate::include::linux::ktime::NSEC_PER_SEC;
 use crate::include::linux::llist::LlistNode;
-use crate::include::linux::preempt::{
-    preempt_disable, preempt_enable, set_preempt_need_resched,
-};
+use crate::include::linux::preempt::{preempt_disable, preempt_enable, set_preempt_need_resched};
 use crate::include::linux::sched::task::{get_task_struct, put_task_struct};
 use crate::include::linux::sched::wake_q::WakeQHead;
 use crate::include::linux::sched::{
@@ -39,12 +36,12 @@ use crate::kernel::sched::sched::{
     task_on_rq_queued, task_rq_lock, task_rq_unlock, this_rq, update_rq_clock,
 };
 use crate::kernel::time::sleep_timeout::schedule_hrtimeout;
-use crate::WARN_ON_ONCE;
 
 /// Wakes a task if its state is in `state`. True if it was woken.
 ///
 /// # Context
 /// Any; preemption is off throughout.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn try_to_wake_up(p: TaskRef, state: u32, wake_flags: i32) -> bool {
@@ -139,6 +136,7 @@ fn ttwu_queue(p: TaskRef, cpu: u32, wake_flags: i32) {
 }
 
 /// The one place where a woken task enters a queue. The runqueue's lock is held.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn ttwu_do_activate(rq: RqRef, p: TaskRef, wake_flags: i32) {
@@ -187,7 +185,8 @@ fn ttwu_queue_wakelist(p: TaskRef, cpu: u32, wake_flags: i32) -> bool {
 }
 
 fn __ttwu_queue_wakelist(p: TaskRef, cpu: u32, wake_flags: i32) {
-    p.sched_remote_wakeup.set(u32::from(wake_flags & WF_MIGRATED != 0));
+    p.sched_remote_wakeup
+        .set(u32::from(wake_flags & WF_MIGRATED != 0));
     cpu_rq(cpu).ttwu_pending.set(1);
     __smp_call_single_queue(cpu, &p.wake_entry);
 }
@@ -196,6 +195,7 @@ fn __ttwu_queue_wakelist(p: TaskRef, cpu: u32, wake_flags: i32) {
 ///
 /// # Context
 /// Interrupts off: the call-function interrupt, or the idle loop on its way out.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sched_ttwu_pending(list: &'static LlistNode) {
@@ -217,7 +217,11 @@ pub extern "C" fn sched_ttwu_pending(list: &'static LlistNode) {
         if WARN_ON_ONCE!(task_cpu(p) != rq.cpu_nr()) {
             set_task_cpu(p, rq.cpu_nr());
         }
-        let flags = if p.sched_remote_wakeup.get() != 0 { WF_MIGRATED } else { 0 };
+        let flags = if p.sched_remote_wakeup.get() != 0 {
+            WF_MIGRATED
+        } else {
+            0
+        };
         ttwu_do_activate(rq, p, flags);
     }
     // Only now: while it is set nobody takes this CPU for idle.
@@ -238,6 +242,7 @@ pub fn scheduler_ipi() {
 }
 
 /// Wakes a task that sleeps, interruptibly or not.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn wake_up_process(p: TaskRef) -> bool {
@@ -251,7 +256,10 @@ pub fn wake_up_state(p: TaskRef, state: u32) -> bool {
 
 /// What a wait queue does with an entry unless told otherwise.
 pub fn default_wake_function(entry: &'static WaitQueueEntry, mode: u32, wake_flags: i32) -> bool {
-    entry.private.get().is_some_and(|p| try_to_wake_up(p, mode, wake_flags))
+    entry
+        .private
+        .get()
+        .is_some_and(|p| try_to_wake_up(p, mode, wake_flags))
 }
 
 /// Notes a task to be woken by `wake_up_q`, once the caller has dropped its locks.

@@ -11,13 +11,14 @@
 //! earliest deadline runs.
 
 use super::{base_slice_ns, same_se};
+use crate::WARN_ON_ONCE;
 use crate::include::linux::jiffies::TICK_NSEC;
 use crate::include::linux::rbtree::{
-    RbAugment, RbNode, rb_add_augmented_cached, rb_erase_augmented_cached, rb_first_cached, rb_parent,
+    RbAugment, RbNode, rb_add_augmented_cached, rb_erase_augmented_cached, rb_first_cached,
+    rb_parent,
 };
 use crate::include::linux::sched::{LoadWeight, RunNodeLink, SchedEntity};
 use crate::kernel::sched::sched::{CfsRq, ENQUEUE_INITIAL, NICE_0_LOAD, scale_load_down};
-use crate::WARN_ON_ONCE;
 
 type Se = &'static SchedEntity;
 type Cfs = &'static CfsRq;
@@ -83,13 +84,17 @@ fn weight_of(se: Se) -> i64 {
 
 fn avg_vruntime_add(cfs_rq: Cfs, se: Se) {
     let weight = weight_of(se);
-    cfs_rq.avg_vruntime.add(entity_key(cfs_rq, se).wrapping_mul(weight));
+    cfs_rq
+        .avg_vruntime
+        .add(entity_key(cfs_rq, se).wrapping_mul(weight));
     cfs_rq.avg_load.add(weight as u64);
 }
 
 fn avg_vruntime_sub(cfs_rq: Cfs, se: Se) {
     let weight = weight_of(se);
-    cfs_rq.avg_vruntime.sub(entity_key(cfs_rq, se).wrapping_mul(weight));
+    cfs_rq
+        .avg_vruntime
+        .sub(entity_key(cfs_rq, se).wrapping_mul(weight));
     cfs_rq.avg_load.sub(weight as u64);
 }
 
@@ -148,14 +153,20 @@ pub fn update_min_vruntime(cfs_rq: Cfs) {
     let tree = root.map(|node| RunNodeLink::entry(node).min_vruntime.get());
     let vruntime = match (curr, tree) {
         (Some(a), Some(b)) => {
-            if vdiff(b, a) < 0 { b } else { a }
+            if vdiff(b, a) < 0 {
+                b
+            } else {
+                a
+            }
         }
         (Some(v), None) | (None, Some(v)) => v,
         (None, None) => return,
     };
     let delta = vdiff(vruntime, cfs_rq.min_vruntime.get());
     if delta > 0 {
-        cfs_rq.avg_vruntime.sub((cfs_rq.avg_load.get() as i64).wrapping_mul(delta));
+        cfs_rq
+            .avg_vruntime
+            .sub((cfs_rq.avg_load.get() as i64).wrapping_mul(delta));
         cfs_rq.min_vruntime.set(vruntime);
     }
 }
@@ -167,7 +178,10 @@ struct MinVruntimeCb;
 fn min_vruntime_update(se: Se) -> bool {
     let old = se.min_vruntime.get();
     let mut min = se.vruntime.get();
-    for child in [se.run_node.rb_left.get(), se.run_node.rb_right.get()].into_iter().flatten() {
+    for child in [se.run_node.rb_left.get(), se.run_node.rb_right.get()]
+        .into_iter()
+        .flatten()
+    {
         let below = RunNodeLink::entry(child).min_vruntime.get();
         if vdiff(below, min) < 0 {
             min = below;
@@ -191,7 +205,9 @@ impl RbAugment for MinVruntimeCb {
     }
 
     fn copy(old: &'static RbNode, new: &'static RbNode) {
-        RunNodeLink::entry(new).min_vruntime.set(RunNodeLink::entry(old).min_vruntime.get());
+        RunNodeLink::entry(new)
+            .min_vruntime
+            .set(RunNodeLink::entry(old).min_vruntime.get());
     }
 
     fn rotate(old: &'static RbNode, new: &'static RbNode) {

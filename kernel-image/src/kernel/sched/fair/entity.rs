@@ -37,7 +37,9 @@ fn is_curr(cfs_rq: Cfs, se: Se) -> bool {
 /// Charges the running entity for the time since the last charge.
 #[inline(never)]
 pub fn update_curr(cfs_rq: Cfs) {
-    let Some(curr) = cfs_rq.curr.get() else { return };
+    let Some(curr) = cfs_rq.curr.get() else {
+        return;
+    };
     let now = rq_clock_task(rq_of(cfs_rq));
     let delta_exec = now.wrapping_sub(curr.exec_start.get()) as i64;
     if delta_exec <= 0 {
@@ -57,7 +59,11 @@ fn update_deadline(cfs_rq: Cfs, se: Se) {
         return;
     }
     se.slice.set(base_slice_ns());
-    se.deadline.set(se.vruntime.get().wrapping_add(calc_delta_fair(se.slice.get(), se)));
+    se.deadline.set(
+        se.vruntime
+            .get()
+            .wrapping_add(calc_delta_fair(se.slice.get(), se)),
+    );
     if cfs_rq.nr_running.get() > 1 {
         resched_curr(rq_of(cfs_rq));
         clear_buddies(cfs_rq, se);
@@ -149,7 +155,8 @@ pub fn reweight_entity(cfs_rq: Cfs, se: Se, weight: u64) {
         update_load_sub(&cfs_rq.load, se.load.weight.get());
         reweight_eevdf(cfs_rq, se, weight);
     } else {
-        se.vlag.set(se.vlag.get().wrapping_mul(se.load.weight.get() as i64) / weight as i64);
+        se.vlag
+            .set(se.vlag.get().wrapping_mul(se.load.weight.get() as i64) / weight as i64);
     }
     se.load.weight.set(weight);
     se.load.inv_weight.set(0);
