@@ -77,7 +77,9 @@ impl MachineConfig {
                 self.vcpus
             ));
         }
-        if self.ram_bytes < 64 << 20 || self.ram_bytes > 3 << 30 || self.ram_bytes % (1 << 20) != 0
+        if self.ram_bytes < 64 << 20
+            || self.ram_bytes > 3 << 30
+            || !self.ram_bytes.is_multiple_of(1 << 20)
         {
             return bad(format!(
                 "{} bytes of memory: this machine takes 64 MiB to 3 GiB in whole MiB",

@@ -8,19 +8,19 @@
 //! of a REP instruction, HLT, or if an exception was just delivered. Starts that exist because the
 //! translator, or a site's hook, ended a block early are not; [`Core::split`] says so.
 
+mod handler;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::blocks::{Blocks, Line, flag};
-use crate::cpuid;
 use crate::decode::{Decoder, Kind, Mode};
 use crate::deliver::{self, DOUBLE_FAULT, Nested, Source};
 use crate::device::cmos::Cmos;
-use crate::device::serial::{self, Serial};
+use crate::device::serial::Serial;
 use crate::error::{Error, ErrorKind};
-use crate::layout::*;
 use crate::observe::{CpuView, Exception, Observer, Requests, Site};
 use crate::paging::{Access, Space};
-use crate::unicorn::{Cpu, Flow, Handler, hf};
+use crate::unicorn::{Cpu, Flow, hf};
 use crate::units::{Cycles, Insns, Stamp, VcpuId, VirtAddr};
 
 /// How many block starts an error shows.
@@ -265,7 +265,7 @@ impl Core {
     }
 
     /// Counts every instruction from now on and compares: every instruction must reach
-    /// [`Handler::site`].
+    /// `Handler::site`.
     pub(crate) fn verify(&mut self, so_far: Vec<u64>) {
         self.verify = Some(so_far);
         self.to_hook.clear();
@@ -482,7 +482,7 @@ impl Core {
         error: Option<u32>,
         source: Source,
     ) -> Result<(), (ErrorKind, String)> {
-        let rip = cpu.rip();
+        let mut rip = cpu.rip();
         self.check_clock(self.count, "vector")
             .map_err(|what| (ErrorKind::Engine, what))?;
         if cpu.hflags() & hf::LMA == 0 {
@@ -510,6 +510,11 @@ impl Core {
                 );
                 return Err((ErrorKind::TripleFault, what));
             }
+            if source == Source::Software {
+                // The INT instruction faults instead: it did not retire, and RIP is its own.
+                rip = self.undo_last(rip);
+                cpu.set_rip(rip);
+            }
             (vector, error, source) = (raised, Some(code), Source::Exception);
         }
         if source != Source::External {
@@ -525,6 +530,19 @@ impl Core {
         self.legal_position();
         observer.exception(self.stamp_at(self.count), exception);
         Ok(())
+    }
+
+    /// Takes back the last instruction of the current block; `rip` is behind it.
+    fn undo_last(&mut self, rip: u64) -> u64 {
+        if self.block == NO_BLOCK {
+            return rip;
+        }
+        let block = self.blocks.get(self.block);
+        let last = block.insns.last().map_or(0, |d| u32::from(d.offset));
+        self.count -= 1;
+        let length = u64::from(block.bytes - last);
+        self.take_back();
+        rip.wrapping_sub(length)
     }
 
     /// The clock at the port instruction being executed: the n-th access of a block is its n-th
@@ -558,158 +576,3 @@ impl Core {
         all
     }
 }
-
-impl Handler for Core {
-    #[inline(always)]
-    fn block(&mut self, observer: &mut dyn Observer, cpu: &Cpu, pc: u64, size: u32) -> Flow {
-        if self.count < self.hot_limit {
-            let line = self.blocks.line_ref(pc);
-            if line.pc == pc
-                && line.size == size
-                && line.generation == self.generation
-                && line.flags == 0
-                && line.mode == cpu.hflags() & hf::MODE
-            {
-                let line = *line;
-                self.enter(&line);
-                return Flow::Continue;
-            }
-        }
-        self.block_slow(observer, cpu, pc, size)
-    }
-
-    fn site(&mut self, observer: &mut dyn Observer, cpu: &Cpu, pc: u64) -> Flow {
-        let site = self.sites.get(&pc).copied();
-        if site.is_none() && self.verify.is_none() {
-            return Flow::Continue;
-        }
-        let Some(index) = self.index_of(VirtAddr(pc)) else {
-            return self.fatal(
-                ErrorKind::Engine,
-                format!("{pc:#x} is no instruction of its block"),
-            );
-        };
-        let clock = self.entry + index;
-        if let Err(what) = self.check_clock(clock, "instruction") {
-            return self.fatal(ErrorKind::Engine, what);
-        }
-        if let Some(counts) = &mut self.verify {
-            counts[self.vcpu.0 as usize] += 1;
-        }
-        let site = site.unwrap_or_default();
-        if site.watched {
-            self.report(observer, cpu, pc, clock, Site::Instruction);
-            if self.settle_requests(clock) {
-                self.take_back();
-                self.leave_block(index);
-                self.stop = Some(Stop::Sites);
-                return Flow::Stop;
-            }
-        }
-        if site.msr && !crate::msr::engine_knows(cpu) {
-            self.leave_block(index);
-            self.stop = Some(Stop::Msr);
-            return Flow::Stop;
-        }
-        Flow::Continue
-    }
-
-    fn interrupt(&mut self, observer: &mut dyn Observer, cpu: &Cpu, vector: u32) -> Flow {
-        let vector = vector as u8;
-        let invalid = vector == 6;
-        let software = !invalid && cpu.is_software_interrupt();
-        let code = cpu.error_code();
-        // A failed instruction fetch found no block to run: nothing is to be taken back.
-        let fetch = vector == deliver::PAGE_FAULT && code & 0x10 != 0;
-        if !software
-            && !fetch
-            && let Some(index) = self.index_of(cpu.linear_rip())
-        {
-            self.count = self.entry + index;
-            self.take_back();
-        }
-        let source = if software {
-            Source::Software
-        } else {
-            Source::Exception
-        };
-        cpu.exception_delivered();
-        let error = (!software && deliver::has_error_code(vector)).then_some(code);
-        match self.raise(observer, cpu, vector, error, source) {
-            Ok(()) => Flow::Continue,
-            Err((kind, message)) => self.fatal(kind, message),
-        }
-    }
-
-    fn translated(&mut self, pc: u64, size: u16, insns: u16) {
-        self.blocks.translated(pc, size.into(), insns);
-    }
-
-    fn port_in(&mut self, _cpu: &Cpu, port: u16, size: u32) -> u32 {
-        self.port_clock();
-        match port {
-            COM1..COM1_END if size == 1 => self.serial.read(port - COM1).into(),
-            CMOS_DATA if size == 1 => self.cmos.read().into(),
-            CMOS_INDEX if size == 1 => self.cmos.index().into(),
-            SLEEP_CONTROL | SLEEP_STATUS if size == 1 => 0,
-            _ => {
-                *self.unknown_ports.entry(port).or_default() += 1;
-                u32::MAX >> (32 - 8 * size.clamp(1, 4))
-            }
-        }
-    }
-
-    fn port_out(
-        &mut self,
-        observer: &mut dyn Observer,
-        _cpu: &Cpu,
-        port: u16,
-        size: u32,
-        value: u32,
-    ) -> Flow {
-        let clock = self.port_clock();
-        match port {
-            COM1..COM1_END if size == 1 => {
-                if let Some(byte) = self.serial.write(port - COM1, value as u8) {
-                    self.progress = self.progress.max(clock);
-                    observer.console(self.stamp_at(clock), byte);
-                }
-            }
-            CMOS_INDEX if size == 1 => self.cmos.select(value as u8),
-            SLEEP_CONTROL if size == 1 => {
-                if value as u8 == S5_SLP_TYP << 2 | SLP_EN {
-                    self.power_off = true;
-                    self.rearm();
-                }
-            }
-            CMOS_DATA | SLEEP_STATUS if size == 1 => {}
-            // POST codes and the I/O delay of old hardware.
-            0x80 | 0xed => {}
-            _ => *self.unknown_ports.entry(port).or_default() += 1,
-        }
-        Flow::Continue
-    }
-
-    fn cpuid(&mut self, cpu: &Cpu) {
-        let (leaf, subleaf) = (cpu.gpr(0) as u32, cpu.gpr(1) as u32);
-        let [a, b, c, d] = cpuid::cpuid(leaf, subleaf, self.vcpu.0, self.vcpus);
-        for (register, value) in [(0, a), (3, b), (1, c), (2, d)] {
-            cpu.set_gpr(register, value.into());
-        }
-    }
-
-    fn rdtsc(&mut self, cpu: &Cpu, aux: bool) {
-        let now = self.clock_at(cpu.linear_rip());
-        cpu.set_gpr(0, now & 0xffff_ffff);
-        cpu.set_gpr(2, now >> 32);
-        if aux {
-            cpu.set_gpr(1, cpu.tsc_aux() & 0xffff_ffff);
-        }
-    }
-
-    fn syscall(&mut self, cpu: &Cpu) {
-        deliver::syscall(cpu);
-    }
-}
-
-const COM1_END: u16 = COM1 + serial::PORTS;

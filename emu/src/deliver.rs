@@ -2,7 +2,7 @@
 //! stack switch (IST or RSP0), 16-byte alignment, frame, error code, new CS and flags. SYSCALL, which
 //! the engine does not do either, is here too.
 
-use crate::paging::Fault;
+use crate::paging::{Access, Fault};
 use crate::unicorn::{Cpu, Seg, Segment, hf, rflags};
 use crate::units::VirtAddr;
 
@@ -238,6 +238,11 @@ pub(crate) fn deliver(
     let size = frame.len() * 8;
     let top = stack_top(cpu, gate.ist, new_cpl, old_cpl)?;
     let rsp = top.wrapping_sub(size as u64);
+    // The CPU pushes downwards, so the highest word is the first that can fault.
+    for at in [top.wrapping_sub(8), rsp] {
+        let here = cpu.translate(VirtAddr(at), Access::SupervisorWrite);
+        here.map_err(|f| page_fault(f, true))?;
+    }
     cpu.write_virt(VirtAddr(rsp), &bytes[..size])
         .map_err(|f| page_fault(f, true))?;
 

@@ -142,7 +142,7 @@ fn walk64(
 fn walk32(mem: &impl Phys, space: Space, at: VirtAddr) -> Result<PhysAddr, Fault> {
     let word = |addr: u64| -> Result<u64, Fault> {
         let both = load(mem, at, PhysAddr(addr & !7))?;
-        Ok(both >> (addr & 4) * 8 & 0xffff_ffff)
+        Ok((both >> ((addr & 4) * 8)) & 0xffff_ffff)
     };
     let pde = word((space.cr3 & 0xffff_f000) + (at.0 >> 22 & 1023) * 4)?;
     if pde & P == 0 {
@@ -156,4 +156,116 @@ fn walk32(mem: &impl Phys, space: Space, at: VirtAddr) -> Result<PhysAddr, Fault
         return Err(Fault::NotMapped(at));
     }
     Ok(PhysAddr((pte & 0xffff_f000) | (at.0 & 0xfff)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Memory of 8-byte words.
+    #[derive(Default)]
+    struct Words(RefCell<BTreeMap<u64, u64>>);
+
+    impl Phys for Words {
+        fn load64(&self, at: PhysAddr) -> Option<u64> {
+            Some(*self.0.borrow().get(&at.0).unwrap_or(&0))
+        }
+
+        fn store64(&self, at: PhysAddr, value: u64) -> Option<()> {
+            self.0.borrow_mut().insert(at.0, value);
+            Some(())
+        }
+    }
+
+    const LONG: Space = Space {
+        cr0: CR0_PG | CR0_WP | 1,
+        cr3: 0x1000,
+        cr4: CR4_PAE,
+        efer: EFER_LMA,
+    };
+
+    /// 0xffff_8000_0020_0000 + 0x1000 to page 0x5000, read-only; the 2 MiB before it to 0x60_0000.
+    fn tables() -> Words {
+        let mem = Words::default();
+        for (at, value) in [
+            (0x1000 + 256 * 8, 0x2003),
+            (0x2000, 0x3003),
+            (0x3000, 0x60_0083),
+            (0x3008, 0x4003),
+            (0x4008, 0x5001),
+        ] {
+            mem.store64(PhysAddr(at), value);
+        }
+        mem
+    }
+
+    #[test]
+    fn four_levels_large_pages_and_what_is_missing() {
+        let mem = tables();
+        let look = |v| translate(&mem, LONG, VirtAddr(v), Access::Peek);
+        assert_eq!(look(0xffff_8000_0012_3456), Ok(PhysAddr(0x72_3456)));
+        assert_eq!(look(0xffff_8000_0020_1234), Ok(PhysAddr(0x5234)));
+        let absent = VirtAddr(0xffff_8000_0020_0000);
+        assert_eq!(look(absent.0), Err(Fault::NotMapped(absent)));
+        let odd = VirtAddr(0x0000_8000_0000_0000);
+        assert_eq!(look(odd.0), Err(Fault::NotCanonical(odd)));
+    }
+
+    #[test]
+    fn writes_respect_permissions_and_mark_pages() {
+        let mem = tables();
+        let write = |space, v| translate(&mem, space, VirtAddr(v), Access::SupervisorWrite);
+        let read_only = VirtAddr(0xffff_8000_0020_1000);
+        assert_eq!(write(LONG, read_only.0), Err(Fault::Denied(read_only)));
+        let unprotected = Space {
+            cr0: CR0_PG | 1,
+            ..LONG
+        };
+        assert_eq!(
+            write(unprotected, read_only.0),
+            Ok(PhysAddr(0x5000)),
+            "CR0.WP is clear"
+        );
+        assert_eq!(write(LONG, 0xffff_8000_0000_0000), Ok(PhysAddr(0x60_0000)));
+        assert_eq!(mem.load64(PhysAddr(0x3000)), Some(0x60_0083 | A | D));
+        assert_eq!(mem.load64(PhysAddr(0x2000)), Some(0x3003 | A));
+    }
+
+    #[test]
+    fn looking_marks_nothing() {
+        let mem = tables();
+        let _ = translate(&mem, LONG, VirtAddr(0xffff_8000_0020_1000), Access::Peek);
+        assert_eq!(mem.load64(PhysAddr(0x4008)), Some(0x5001));
+    }
+
+    #[test]
+    fn without_paging_an_address_is_itself() {
+        let space = Space { cr0: 1, ..LONG };
+        let mem = Words::default();
+        assert_eq!(
+            translate(&mem, space, VirtAddr(0x8123), Access::Peek),
+            Ok(PhysAddr(0x8123))
+        );
+    }
+
+    #[test]
+    fn two_levels_of_the_32_bit_mode() {
+        let mem = Words::default();
+        // Directory entry 1 (odd word), table entry 2.
+        mem.store64(PhysAddr(0x1000), 0x2003 << 32);
+        mem.store64(PhysAddr(0x2008), 0x7003);
+        let space = Space {
+            cr4: 0,
+            efer: 0,
+            ..LONG
+        };
+        let at = VirtAddr(0x0040_2abc);
+        assert_eq!(
+            translate(&mem, space, at, Access::Peek),
+            Ok(PhysAddr(0x7abc))
+        );
+    }
 }

@@ -18,7 +18,7 @@ impl SplitMix {
 
     /// A number below `n`, which is not 0, by multiplication: the bias is below n / 2^64.
     pub(crate) fn below(&mut self, n: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(n) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(n)) >> 64) as u64
     }
 }
 

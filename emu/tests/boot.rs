@@ -3,7 +3,7 @@
 mod guests;
 
 use emu::{Cycles, ErrorKind, MachineConfig, Outcome, Reg, Site, VcpuId, VirtAddr};
-use guests::{BASE, Logger, hello, interrupts, machine, machine_with, processors};
+use guests::{BASE, Logger, hello, interrupts, machine, machine_with, privilege, processors};
 
 /// The byte sequence that switches the machine off: mov dx,0x404; mov al,0x34; out dx,al; hlt.
 const POWER_OFF: [u8; 8] = [0x66, 0xba, 0x04, 0x04, 0xb0, 0x34, 0xee, 0xf4];
@@ -54,6 +54,40 @@ fn exceptions_and_timer() {
     }
     assert_eq!(machine.summary().interrupts, [(0x40, 10)]);
     assert_eq!(machine.summary().unknown_msrs, [(0x1234, 1)]);
+}
+
+#[test]
+fn privilege_changes_stacks_and_double_faults() {
+    let mut machine = machine(privilege::CODE, 1);
+    let mut log = Logger::new(|_, _, _| {});
+    assert_eq!(machine.run(&mut log, None).unwrap(), Outcome::PowerOff);
+    // `!` would say that a handler found itself on the wrong stack.
+    assert_eq!(log.log.text(), "3SGGP3TUD");
+    let taken: Vec<_> = log
+        .log
+        .exceptions
+        .iter()
+        .map(|(_, e)| (e.vector, e.error_code))
+        .collect();
+    let expected = [
+        (0x80, None),
+        // INT 0x40 through a ring-0 gate: #GP with the gate's number, at the INT itself.
+        (13, Some(0x40 << 3 | 2)),
+        (13, Some(0)),
+        // A write by the user to a present supervisor page.
+        (14, Some(7)),
+        (0x80, None),
+        (0x40, None),
+        (0x81, None),
+        (8, Some(0)),
+    ];
+    assert_eq!(taken, expected);
+    let double = log.log.exceptions.last().unwrap().1;
+    assert_eq!(
+        double.cr2,
+        VirtAddr(0x7eff_ffff_fff8),
+        "the first word of the frame"
+    );
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn a_thousand_extra_sites_move_nothing() {
                     .drain(..)
                     .for_each(|at| cpu.watch(at, Site::Instruction));
             }
-            if hits % 100 == 0 {
+            if hits.is_multiple_of(100) {
                 cpu.unwatch(at, site);
             }
         });

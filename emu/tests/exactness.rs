@@ -4,7 +4,7 @@
 mod guests;
 
 use emu::{Cycles, MachineConfig, Outcome, PolicyKind};
-use guests::{Log, Logger, counting, hello, interrupts, machine_with, processors};
+use guests::{Log, Logger, counting, hello, interrupts, machine_with, privilege, processors};
 
 fn run(code: &[u8], vcpus: u32, quantum: u64, verify: bool) -> (Log, [u8; 32]) {
     let config = MachineConfig {
@@ -30,6 +30,7 @@ fn every_clock_is_the_number_of_instructions() {
         (interrupts::CODE, 2),
         (processors::CODE, 4),
         (counting::CODE, 1),
+        (privilege::CODE, 1),
     ];
     for (code, vcpus) in guests {
         for quantum in [1_000, 100, 37] {

@@ -5,6 +5,7 @@
 pub mod counting;
 pub mod hello;
 pub mod interrupts;
+pub mod privilege;
 pub mod processors;
 
 use std::ops::ControlFlow;

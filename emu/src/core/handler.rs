@@ -1,0 +1,168 @@
+//! What the engine calls while a vCPU runs, and the answers that need no exit: ports, CPUID, RDTSC,
+//! exceptions, hits of watched addresses.
+
+use super::{Core, Stop};
+use crate::cpuid;
+use crate::deliver::{self, Source};
+use crate::device::serial;
+use crate::error::ErrorKind;
+use crate::layout::*;
+use crate::observe::{Observer, Site};
+use crate::unicorn::{Cpu, Flow, Handler, hf};
+use crate::units::VirtAddr;
+
+/// The port after COM1's last.
+const COM1_END: u16 = COM1 + serial::PORTS;
+
+impl Handler for Core {
+    #[inline(always)]
+    fn block(&mut self, observer: &mut dyn Observer, cpu: &Cpu, pc: u64, size: u32) -> Flow {
+        if self.count < self.hot_limit {
+            let line = self.blocks.line_ref(pc);
+            if line.pc == pc
+                && line.size == size
+                && line.generation == self.generation
+                && line.flags == 0
+                && line.mode == cpu.hflags() & hf::MODE
+            {
+                let line = *line;
+                self.enter(&line);
+                return Flow::Continue;
+            }
+        }
+        self.block_slow(observer, cpu, pc, size)
+    }
+
+    fn site(&mut self, observer: &mut dyn Observer, cpu: &Cpu, pc: u64) -> Flow {
+        let site = self.sites.get(&pc).copied();
+        if site.is_none() && self.verify.is_none() {
+            return Flow::Continue;
+        }
+        let Some(index) = self.index_of(VirtAddr(pc)) else {
+            return self.fatal(
+                ErrorKind::Engine,
+                format!("{pc:#x} is no instruction of its block"),
+            );
+        };
+        let clock = self.entry + index;
+        if let Err(what) = self.check_clock(clock, "instruction") {
+            return self.fatal(ErrorKind::Engine, what);
+        }
+        if let Some(counts) = &mut self.verify {
+            counts[self.vcpu.0 as usize] += 1;
+        }
+        let site = site.unwrap_or_default();
+        if site.watched {
+            self.report(observer, cpu, pc, clock, Site::Instruction);
+            if self.settle_requests(clock) {
+                self.take_back();
+                self.leave_block(index);
+                self.stop = Some(Stop::Sites);
+                return Flow::Stop;
+            }
+        }
+        if site.msr && !crate::msr::engine_knows(cpu) {
+            self.leave_block(index);
+            self.stop = Some(Stop::Msr);
+            return Flow::Stop;
+        }
+        Flow::Continue
+    }
+
+    fn interrupt(&mut self, observer: &mut dyn Observer, cpu: &Cpu, vector: u32) -> Flow {
+        let vector = vector as u8;
+        let invalid = vector == 6;
+        let software = !invalid && cpu.is_software_interrupt();
+        let code = cpu.error_code();
+        // A failed instruction fetch found no block to run: nothing is to be taken back.
+        let fetch = vector == deliver::PAGE_FAULT && code & 0x10 != 0;
+        if !software
+            && !fetch
+            && let Some(index) = self.index_of(cpu.linear_rip())
+        {
+            self.count = self.entry + index;
+            self.take_back();
+        }
+        let source = if software {
+            Source::Software
+        } else {
+            Source::Exception
+        };
+        cpu.exception_delivered();
+        let error = (!software && deliver::has_error_code(vector)).then_some(code);
+        match self.raise(observer, cpu, vector, error, source) {
+            Ok(()) => Flow::Continue,
+            Err((kind, message)) => self.fatal(kind, message),
+        }
+    }
+
+    fn translated(&mut self, pc: u64, size: u16, insns: u16) {
+        self.blocks.translated(pc, size.into(), insns);
+    }
+
+    fn port_in(&mut self, _cpu: &Cpu, port: u16, size: u32) -> u32 {
+        self.port_clock();
+        match port {
+            COM1..COM1_END if size == 1 => self.serial.read(port - COM1).into(),
+            CMOS_DATA if size == 1 => self.cmos.read().into(),
+            CMOS_INDEX if size == 1 => self.cmos.index().into(),
+            SLEEP_CONTROL | SLEEP_STATUS if size == 1 => 0,
+            _ => {
+                *self.unknown_ports.entry(port).or_default() += 1;
+                u32::MAX >> (32 - 8 * size.clamp(1, 4))
+            }
+        }
+    }
+
+    fn port_out(
+        &mut self,
+        observer: &mut dyn Observer,
+        _cpu: &Cpu,
+        port: u16,
+        size: u32,
+        value: u32,
+    ) -> Flow {
+        let clock = self.port_clock();
+        match port {
+            COM1..COM1_END if size == 1 => {
+                if let Some(byte) = self.serial.write(port - COM1, value as u8) {
+                    self.progress = self.progress.max(clock);
+                    observer.console(self.stamp_at(clock), byte);
+                }
+            }
+            CMOS_INDEX if size == 1 => self.cmos.select(value as u8),
+            SLEEP_CONTROL if size == 1 => {
+                if value as u8 == S5_SLP_TYP << 2 | SLP_EN {
+                    self.power_off = true;
+                    self.rearm();
+                }
+            }
+            CMOS_DATA | SLEEP_STATUS if size == 1 => {}
+            // POST codes and the I/O delay of old hardware.
+            0x80 | 0xed => {}
+            _ => *self.unknown_ports.entry(port).or_default() += 1,
+        }
+        Flow::Continue
+    }
+
+    fn cpuid(&mut self, cpu: &Cpu) {
+        let (leaf, subleaf) = (cpu.gpr(0) as u32, cpu.gpr(1) as u32);
+        let [a, b, c, d] = cpuid::cpuid(leaf, subleaf, self.vcpu.0, self.vcpus);
+        for (register, value) in [(0, a), (3, b), (1, c), (2, d)] {
+            cpu.set_gpr(register, value.into());
+        }
+    }
+
+    fn rdtsc(&mut self, cpu: &Cpu, aux: bool) {
+        let now = self.clock_at(cpu.linear_rip());
+        cpu.set_gpr(0, now & 0xffff_ffff);
+        cpu.set_gpr(2, now >> 32);
+        if aux {
+            cpu.set_gpr(1, cpu.tsc_aux() & 0xffff_ffff);
+        }
+    }
+
+    fn syscall(&mut self, cpu: &Cpu) {
+        deliver::syscall(cpu);
+    }
+}
