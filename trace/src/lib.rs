@@ -26,6 +26,7 @@ pub mod image;
 pub mod krec;
 pub mod probe;
 pub mod stack;
+pub mod tail;
 pub mod target;
 pub mod time_arg;
 pub mod value;

@@ -12,6 +12,7 @@ use emu::{CpuView, Cycles, Machine, Observer, Site, VirtAddr};
 use trace::event::Addr;
 use trace::image::Image;
 use trace::stack::{self, At};
+use trace::tail::TailCalls;
 
 use crate::error::LiveError;
 use crate::view::CpuTarget;
@@ -46,8 +47,10 @@ pub struct Calls<'a> {
     to: String,
     /// The entries of the inner function: true where it is inlined.
     entries: BTreeMap<VirtAddr, bool>,
-    /// What is at an address, innermost first; `true` in the key for a return address.
-    known: BTreeMap<(Addr, bool), Vec<Call>>,
+    tail_calls: TailCalls<'a>,
+    /// By the stack as it was walked: the chain from the outer to the inner function, empty if there
+    /// is none.
+    chains: BTreeMap<Box<[Addr]>, Vec<Call>>,
     roots: Vec<CallNode>,
     entered: u64,
     stack: Vec<Addr>,
@@ -81,7 +84,8 @@ impl<'a> Calls<'a> {
             from: from.to_owned(),
             to: to.to_owned(),
             entries,
-            known: BTreeMap::new(),
+            tail_calls: TailCalls::new(image)?,
+            chains: BTreeMap::new(),
             roots: Vec::new(),
             entered: 0,
             stack: Vec::new(),
@@ -105,35 +109,56 @@ impl<'a> Calls<'a> {
         &self.roots
     }
 
-    /// The functions at an address, innermost first.
-    fn functions_at(&mut self, addr: Addr, is_return: bool) -> &[Call] {
-        let image = self.image;
-        self.known.entry((addr, is_return)).or_insert_with(|| {
-            let at = Addr(addr.0.wrapping_sub(u64::from(is_return)));
-            let mut calls: Vec<Call> = image
-                .inlined_at(at)
-                .map(|inlined| Call {
-                    name: inlined.name.clone(),
-                    file: inlined.decl_file.clone(),
-                    line: inlined.decl_line,
-                })
-                .collect();
-            match (image.function_at(at), image.elf_symbol(at)) {
-                (Some(function), _) => calls.push(Call {
-                    name: function.name.clone(),
-                    file: function.decl_file.clone(),
-                    line: function.decl_line,
-                }),
-                // Assembly has a symbol but no function in DWARF.
-                (None, Some(symbol)) => calls.push(Call {
-                    name: symbol.name.clone(),
-                    file: None,
-                    line: None,
-                }),
-                (None, None) => {}
+    /// The kernel's functions at an address, innermost first.
+    fn functions_at(&self, at: Addr, calls: &mut Vec<Call>) {
+        let inlined = self.image.inlined_at(at).map(|inlined| Call {
+            name: inlined.name.clone(),
+            file: inlined.decl_file.clone(),
+            line: inlined.decl_line,
+        });
+        calls.extend(inlined);
+        match (self.image.function_at(at), self.image.elf_symbol(at)) {
+            (Some(function), _) => calls.push(Call {
+                name: function.name.clone(),
+                file: function.decl_file.clone(),
+                line: function.decl_line,
+            }),
+            // Assembly has a symbol but no function in DWARF.
+            (None, Some(symbol)) => calls.push(Call {
+                name: symbol.name.clone(),
+                file: None,
+                line: None,
+            }),
+            (None, None) => {}
+        }
+    }
+
+    /// The chain from the outer to the inner function on a stack.
+    fn chain(&mut self, stack: &[Addr]) -> Vec<Call> {
+        let mut chain: Vec<Call> = Vec::new();
+        for (depth, addr) in self.tail_calls.complete(stack).iter().enumerate() {
+            let at = Addr(addr.0.wrapping_sub(u64::from(depth > 0)));
+            self.functions_at(at, &mut chain);
+        }
+        // The compiler's library is between kernel functions as inlined closures and adapters.
+        chain.retain(|call| {
+            !call
+                .file
+                .as_deref()
+                .is_some_and(|f| f.starts_with("library/"))
+        });
+        // What is inlined at the very entry of the inner function has not been entered yet.
+        let inner = chain.iter().position(|call| call.name == self.to);
+        let outer = chain.iter().rposition(|call| call.name == self.from);
+        match (inner, outer) {
+            (Some(inner), Some(outer)) if inner <= outer => {
+                chain.truncate(outer + 1);
+                chain.drain(..inner);
+                chain.reverse();
+                chain
             }
-            calls
-        })
+            _ => Vec::new(),
+        }
     }
 
     fn enter(&mut self, cpu: &CpuView<'_>, at: VirtAddr, inlined: bool) {
@@ -141,32 +166,24 @@ impl<'a> Calls<'a> {
         let mut stack = std::mem::take(&mut self.stack);
         let stands = if inlined { At::Inside } else { At::Entry };
         stack::walk(&CpuTarget { cpu, at }, stands, &self.code, &mut stack);
-        let mut chain: Vec<Call> = Vec::new();
-        for (depth, addr) in stack.iter().enumerate() {
-            chain.extend_from_slice(self.functions_at(*addr, depth > 0));
+        if !self.chains.contains_key(stack.as_slice()) {
+            let chain = self.chain(&stack);
+            self.chains.insert(stack.as_slice().into(), chain);
         }
-        self.stack = stack;
-        // What is inlined at the very entry of the inner function has not been entered yet.
-        let inner = chain.iter().position(|call| call.name == self.to);
-        let outer = chain.iter().rposition(|call| call.name == self.from);
-        if let (Some(inner), Some(outer)) = (inner, outer)
-            && inner <= outer
-        {
-            chain.truncate(outer + 1);
-            chain.drain(..inner);
-            chain.reverse();
+        if let Some(chain) = self.chains.get(stack.as_slice()) {
             merge(&mut self.roots, chain);
         }
+        self.stack = stack;
     }
 }
 
-fn merge(mut level: &mut Vec<CallNode>, chain: Vec<Call>) {
+fn merge(mut level: &mut Vec<CallNode>, chain: &[Call]) {
     for call in chain {
-        let index = match level.iter().position(|node| node.call == call) {
+        let index = match level.iter().position(|node| node.call == *call) {
             Some(index) => index,
             None => {
                 level.push(CallNode {
-                    call,
+                    call: call.clone(),
                     count: 0,
                     children: Vec::new(),
                 });
@@ -215,7 +232,7 @@ mod tests {
     fn chains_with_one_beginning_share_it() {
         let mut roots = Vec::new();
         for chain in [["a", "b", "d"], ["a", "c", "d"], ["a", "b", "d"]] {
-            merge(&mut roots, chain.map(call).to_vec());
+            merge(&mut roots, &chain.map(call));
         }
         assert_eq!(roots.len(), 1);
         assert_eq!(roots[0].count, 3);

@@ -16,6 +16,9 @@ pub enum LiveError {
     /// The image lacks a symbol that an event needs.
     #[error("this kernel cannot be recorded: the image has no symbol {0}")]
     NoSymbol(String),
+    /// Code cannot be read.
+    #[error(transparent)]
+    Disassembler(#[from] trace::classify::NoDisassembler),
     /// No function has this name, so no call of it can be watched.
     #[error("the image has no function {name}{hint}")]
     NoFunction {

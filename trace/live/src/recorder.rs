@@ -14,6 +14,7 @@ use trace::events::*;
 use trace::image::Image;
 use trace::krec::{EndOfRun, OutcomeRow, Writer};
 use trace::stack::{self, At};
+use trace::tail::TailCalls;
 use trace::target::{Target, Unreadable};
 use trace::value::argument;
 
@@ -41,6 +42,9 @@ pub struct Recorder<'a, W: Write> {
     /// By CPU: what the stopper is running.
     started: BTreeMap<u32, Started>,
     stack: Vec<Addr>,
+    /// By the stack as it was walked: the number of the stack with its tail calls.
+    stacks: BTreeMap<Box<[Addr]>, StackId>,
+    tail_calls: TailCalls<'a>,
     next_flush: u64,
     error: Option<LiveError>,
 }
@@ -86,6 +90,8 @@ impl<'a, W: Write> Recorder<'a, W> {
             return_addresses: BTreeSet::new(),
             started: BTreeMap::new(),
             stack: Vec::new(),
+            stacks: BTreeMap::new(),
+            tail_calls: TailCalls::new(image)?,
             next_flush: FLUSH_EVERY,
             error: None,
         })
@@ -474,13 +480,16 @@ impl<'a, W: Write> Recorder<'a, W> {
     }
 
     fn stack(&mut self, target: &dyn Target, at: At) -> Result<StackId, Failed> {
-        let mut addrs = std::mem::take(&mut self.stack);
-        stack::walk(target, at, &self.code, &mut addrs);
-        for (depth, addr) in addrs.iter().enumerate() {
+        stack::walk(target, at, &self.code, &mut self.stack);
+        if let Some(id) = self.stacks.get(self.stack.as_slice()) {
+            return Ok(*id);
+        }
+        let whole = self.tail_calls.complete(&self.stack);
+        for (depth, addr) in whole.iter().enumerate() {
             self.symbol(*addr, depth > 0)?;
         }
-        let id = self.writer.stack(&addrs);
-        self.stack = addrs;
+        let id = self.writer.stack(&whole);
+        self.stacks.insert(self.stack.as_slice().into(), id);
         Ok(id)
     }
 

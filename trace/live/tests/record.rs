@@ -420,3 +420,19 @@ fn a_patched_site_is_told_from_the_images_own_code() {
     assert_eq!(is_patched(&image, &target, site, 1), Ok(true));
     assert!(is_patched(&image, &target, Addr(8), 1).is_err());
 }
+
+#[test]
+fn a_function_that_left_by_a_tail_call_is_put_back() {
+    let image = image();
+    let mut machine = Machine::new(&config(), guest()).unwrap();
+    let mut calls = Calls::new(&image, "start_kernel", "enqueue_task").unwrap();
+    calls.attach(&mut machine);
+    machine.run(&mut calls, None).unwrap();
+    let mut names = Vec::new();
+    let mut level = calls.tree();
+    while let [node] = level {
+        names.push(node.call.name.as_str());
+        level = &node.children;
+    }
+    assert_eq!(names, ["start_kernel", "activate_task", "enqueue_task"]);
+}

@@ -80,6 +80,12 @@ struct RawInlined {
     ranges: Vec<(u64, u64)>,
 }
 
+/// A type or a namespace around an entry; Rust has a namespace for a function with closures.
+struct Owner {
+    name: String,
+    is_type: bool,
+}
+
 /// What an open entry of the tree is, for its children.
 #[derive(Clone, Copy)]
 enum Scope {
@@ -117,7 +123,7 @@ impl Walk {
         };
         let unit_files = self.lines(unit)?;
         let mut scopes: Vec<(isize, Scope)> = Vec::new();
-        let mut owners: Vec<(isize, String)> = Vec::new();
+        let mut owners: Vec<(isize, Owner)> = Vec::new();
         let mut entries = unit.entries();
         while let Some(die) = entries.next_dfs()? {
             let depth = die.depth();
@@ -132,17 +138,16 @@ impl Walk {
                 unit,
                 base,
                 files: &unit_files,
-                owner: owners.last().map(|(_, name)| name.as_str()),
+                owner: owners.last().map(|(_, owner)| owner),
             };
             let scope = self.die(&context, die, parent)?;
-            if matches!(
-                die.tag(),
-                gimli::DW_TAG_structure_type | gimli::DW_TAG_union_type
-            ) && let Some(name) = context.name(die)?
+            if let Some(is_type) = match die.tag() {
+                gimli::DW_TAG_structure_type | gimli::DW_TAG_union_type => Some(true),
+                gimli::DW_TAG_namespace => Some(false),
+                _ => None,
+            } && let Some(name) = context.name(die)?
             {
-                owners.push((depth, name));
-            } else if die.tag() == gimli::DW_TAG_namespace {
-                owners.push((depth, String::new()));
+                owners.push((depth, Owner { name, is_type }));
             }
             scopes.push((depth, scope));
         }
@@ -380,7 +385,10 @@ impl Walk {
         let offset = cx.base + die.offset().0;
         let declaration = Declaration {
             name: cx.name(die)?.map(|name| match cx.owner {
-                Some(owner) if !owner.is_empty() => format!("{owner}::{name}"),
+                // A method is named with its type, a closure with the function around it.
+                Some(owner) if owner.is_type || name.starts_with('{') => {
+                    format!("{}::{name}", owner.name)
+                }
                 _ => name,
             }),
             linkage: cx.string(die, gimli::DW_AT_linkage_name)?,
@@ -542,7 +550,7 @@ struct Context<'a, 'd> {
     unit: UnitRef<'a, Slice<'d>>,
     base: usize,
     files: &'a [Option<Arc<str>>],
-    owner: Option<&'a str>,
+    owner: Option<&'a Owner>,
 }
 
 impl<'d> Context<'_, 'd> {
