@@ -9,6 +9,7 @@ pub mod irq;
 pub mod process;
 pub mod process_64;
 pub mod reboot;
+pub mod rtc;
 pub mod setup;
 pub mod smp;
 pub mod smpboot;
