@@ -9,6 +9,7 @@
 //! translator, or a site's hook, ended a block early are not; [`Core::split`] says so.
 
 mod handler;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,7 @@ use crate::observe::{CpuView, Exception, Observer, Requests, Site};
 use crate::paging::{Access, Space};
 use crate::unicorn::{Cpu, Flow, hf};
 use crate::units::{Cycles, Insns, Stamp, VcpuId, VirtAddr};
+use verify::Verify;
 
 /// How many block starts an error shows.
 const HISTORY: usize = 32;
@@ -106,7 +108,7 @@ pub(crate) struct Core {
     /// Latest clock of a task switch, console byte or HLT.
     pub(crate) progress: u64,
     /// Instructions of each vCPU counted one by one, when that is asked for.
-    verify: Option<Vec<u64>>,
+    verify: Option<Verify>,
     pub(crate) unknown_ports: BTreeMap<u16, u64>,
     pub(crate) exceptions: BTreeMap<u8, u64>,
 }
@@ -253,6 +255,9 @@ impl Core {
         self.split = false;
         self.block = NO_BLOCK;
         self.rearm();
+        if let Some(verify) = &mut self.verify {
+            verify.delivered(self.vcpu.0 as usize);
+        }
     }
 
     /// The last instruction of the block being executed.
@@ -264,10 +269,10 @@ impl Core {
         }
     }
 
-    /// Counts every instruction from now on and compares: every instruction must reach
-    /// `Handler::site`.
-    pub(crate) fn verify(&mut self, so_far: Vec<u64>) {
-        self.verify = Some(so_far);
+    /// Counts every instruction from now on and compares: every instruction must reach the site
+    /// handler.
+    pub(crate) fn verify(&mut self, so_far: impl Iterator<Item = u64>) {
+        self.verify = Some(Verify::new(so_far));
         self.to_hook.clear();
         self.to_hook_here.clear();
     }
@@ -279,24 +284,23 @@ impl Core {
 
     /// An instruction that was about to execute did not retire, or will come again.
     pub(crate) fn take_back(&mut self) {
-        if let Some(counts) = &mut self.verify {
-            counts[self.vcpu.0 as usize] -= 1;
+        if let Some(verify) = &mut self.verify {
+            verify.take_back(self.vcpu.0 as usize);
         }
     }
 
     /// Compares a clock of the running vCPU with the count made one by one.
     fn check_clock(&self, clock: u64, what: &str) -> Result<(), String> {
-        let Some(counts) = &self.verify else {
-            return Ok(());
-        };
-        let counted = counts[self.vcpu.0 as usize];
-        let claimed = clock.wrapping_sub(self.skipped);
-        if counted == claimed {
-            return Ok(());
-        }
-        Err(format!(
-            "{what}: {claimed} instructions claimed retired, {counted} counted"
-        ))
+        self.verify.as_ref().map_or(Ok(()), |v| {
+            v.check(self.vcpu.0 as usize, clock.wrapping_sub(self.skipped), what)
+        })
+    }
+
+    /// When everything is verified: checks that the running vCPU is at a legal stop.
+    pub(crate) fn check_legal(&self, what: &str) -> Result<(), (ErrorKind, String)> {
+        let legal = |v: &Verify| v.check_legal(self.vcpu.0 as usize, what);
+        let checked = self.verify.as_ref().map_or(Ok(()), legal);
+        checked.map_err(|what| (ErrorKind::Engine, what))
     }
 
     /// Adds or removes a watched address.
@@ -485,6 +489,9 @@ impl Core {
         let mut rip = cpu.rip();
         self.check_clock(self.count, "vector")
             .map_err(|what| (ErrorKind::Engine, what))?;
+        if source == Source::External {
+            self.check_legal("an interrupt lands")?;
+        }
         if cpu.hflags() & hf::LMA == 0 {
             let what = format!("vector {vector} outside long mode, at {rip:#x}");
             return Err((ErrorKind::TripleFault, what));

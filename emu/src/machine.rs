@@ -195,6 +195,10 @@ impl Machine {
                 continue;
             }
             if v.cycles >= self.slice_end && (self.loaded != id || !self.core.split) {
+                if self.loaded == id {
+                    let legal = self.core.check_legal("a slice ends");
+                    legal.map_err(|(kind, message)| self.error(kind, message))?;
+                }
                 return Ok(());
             }
             self.load(id);
@@ -312,7 +316,7 @@ impl Machine {
     pub fn verify_counts(&mut self) -> Result<(), Error> {
         if !self.core.verifies() {
             self.core
-                .verify(self.vcpus.iter().map(|v| v.cycles - v.skipped).collect());
+                .verify(self.vcpus.iter().map(|v| v.cycles - v.skipped));
             self.engine.add_every_site()?;
             self.engine.forget_all();
         }

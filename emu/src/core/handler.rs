@@ -48,18 +48,18 @@ impl Handler for Core {
         if let Err(what) = self.check_clock(clock, "instruction") {
             return self.fatal(ErrorKind::Engine, what);
         }
-        if let Some(counts) = &mut self.verify {
-            counts[self.vcpu.0 as usize] += 1;
-        }
         let site = site.unwrap_or_default();
         if site.watched {
             self.report(observer, cpu, pc, clock, Site::Instruction);
             if self.settle_requests(clock) {
-                self.take_back();
                 self.leave_block(index);
                 self.stop = Some(Stop::Sites);
                 return Flow::Stop;
             }
+        }
+        let kind = self.blocks.get(self.block).insns[index as usize].kind;
+        if let Some(verify) = &mut self.verify {
+            verify.count(self.vcpu.0 as usize, kind);
         }
         if site.msr && !crate::msr::engine_knows(cpu) {
             self.leave_block(index);
