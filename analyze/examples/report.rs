@@ -53,7 +53,7 @@ fn run(args: &[String]) -> Result<(), Error> {
         }
         "phases" => {
             let report = migration::analyze(&source)?;
-            out.write_all(plot::migration::svg(&report, 30)?.as_bytes())?;
+            out.write_all(plot::migration::svg(&report, 15)?.as_bytes())?;
         }
         "parquet" => {
             for path in parquet::export(&source, Path::new(last.unwrap_or("parquet")))? {

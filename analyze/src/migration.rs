@@ -249,6 +249,11 @@ impl Move {
         self.phases_insns.iter().sum()
     }
 
+    /// From the begin until the destination has the task in its queue and knows it: all but first-run.
+    pub fn hand_over_ns(&self) -> u64 {
+        self.total_ns() - self.phases_ns[Phase::FirstRun as usize]
+    }
+
     /// Whether it counts in percentiles of moves.
     pub fn counts(&self) -> bool {
         self.kind == Kind::Move && self.ended == Ended::Ran
@@ -286,10 +291,11 @@ impl MigrationReport {
         durations
     }
 
-    /// The `count` slowest moves that ran, slowest first; equal ones in the order of the events.
-    pub fn slowest(&self, count: usize) -> Vec<&Move> {
+    /// The `count` moves that ran of which `ns` is longest, longest first; equal ones in the order of
+    /// the events.
+    pub fn slowest(&self, count: usize, ns: fn(&Move) -> u64) -> Vec<&Move> {
         let mut moves: Vec<&Move> = self.moves.iter().filter(|m| m.counts()).collect();
-        moves.sort_by_key(|m| (std::cmp::Reverse(m.total_ns()), m.seqs.migrate));
+        moves.sort_by_key(|m| (std::cmp::Reverse(ns(m)), m.seqs.migrate));
         moves.truncate(count);
         moves
     }

@@ -113,23 +113,33 @@ pub struct Footer {
     pub quantum_ns: u64,
     /// The longest stretch between two legal stops; unknown if the recording has no end.
     pub longest_stretch_ns: Option<u64>,
-    /// The farthest that causal time lies after a raw clock in this recording.
-    pub pushed_ns_max: u64,
+    /// The farthest that causal time lies after a raw clock in this recording; `None` for a report
+    /// that measures no time.
+    pub pushed_ns_max: Option<u64>,
 }
 
 impl Footer {
     /// The footer for a run of which all events have been seen.
     pub fn new(info: &RunInfo, walked: &Walked) -> Footer {
         Footer {
+            events: walked.events,
+            pushed_ns_max: Some(walked.pushed_ns_max),
+            ..Footer::without_times(info)
+        }
+    }
+
+    /// The footer of a report that measures no time.
+    pub fn without_times(info: &RunInfo) -> Footer {
+        Footer {
             recording: info.name.clone(),
             stream_sha256: info.stream_sha256.clone(),
             truncated: info.truncated.clone(),
-            events: walked.events,
+            events: info.events,
             cpus: info.cpus,
             policy: info.policy.clone(),
             quantum_ns: info.ns(info.quantum),
             longest_stretch_ns: info.longest_stretch.map(|cycles| info.ns(cycles)),
-            pushed_ns_max: walked.pushed_ns_max,
+            pushed_ns_max: None,
         }
     }
 
@@ -161,16 +171,20 @@ impl Footer {
             None => "0 lost (numbers are dense)",
             Some(_) => "0 lost before the cut (numbers are dense)",
         };
-        vec![
-            format!(
+        let mut lines = Vec::new();
+        if let Some(pushed) = self.pushed_ns_max {
+            lines.push(format!(
                 "time: virtual, causal; across CPUs +-{bound}; pushed by at most {} us",
-                us(self.pushed_ns_max)
-            ),
+                us(pushed)
+            ));
+        }
+        lines.extend([
             format!(
                 "recording: {}, {state}, {} events, {whole}, {} CPUs, {}",
                 self.recording, self.events, self.cpus, self.policy
             ),
             format!("stream sha256: {}", self.stream_sha256),
-        ]
+        ]);
+        lines
     }
 }

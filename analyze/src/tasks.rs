@@ -3,7 +3,6 @@
 use trace::krec::TaskRow;
 
 use crate::Error;
-use crate::causal::Walked;
 use crate::report::{Footer, Report};
 use crate::source::{Recorded, Source};
 use crate::table::Kind::{Flag, Mask, Number, Text};
@@ -12,7 +11,7 @@ use crate::table::{Col, Table, col};
 
 const COLUMNS: &[Col<TaskRow>] = &[
     col("task", "TASK", Text, Everywhere, |t| {
-        format!("{:016x}", t.addr).into()
+        format!("{:#018x}", t.addr).into()
     }),
     col("pid", "PID", Number, Everywhere, |t| t.pid.into()),
     col("comm", "COMM", Text, Everywhere, |t| t.comm.as_str().into()),
@@ -43,15 +42,11 @@ pub fn report(source: &Recorded<'_>) -> Result<Report, Error> {
     if source.recording().tasks().is_empty() {
         notes.push("the recording has no task table: it is written at the end of a run".to_owned());
     }
-    let walked = Walked {
-        events: info.events,
-        ..Walked::default()
-    };
     Ok(Report {
         title: format!("tasks: {}", info.name),
         tables: vec![table(source)],
         notes,
         checks: Vec::new(),
-        footer: Footer::new(info, &walked),
+        footer: Footer::without_times(info),
     })
 }

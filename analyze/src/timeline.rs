@@ -14,7 +14,8 @@ use crate::source::Source;
 /// Which stretch of the run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Window {
-    /// Around the slowest move; the whole run if it is short, the first milliseconds without a move.
+    /// Around the move that a stopper took longest to bring into the destination's queue; the whole run
+    /// if it is short, its first instants if nothing moves.
     Auto,
     /// From one causal time to another, in nanoseconds.
     Between {
@@ -78,10 +79,11 @@ pub struct Timeline {
     pub footer: Footer,
 }
 
-/// The window that is shown when nobody asked for one is this many times as long as the move in it.
-const AUTO_TIMES: u64 = 4;
+/// The window that is shown when nobody asked for one is this many times as long as the hand-over in it:
+/// begin to queue at the destination. How long a task then waits in the queue says little about moving.
+const AUTO_TIMES: u64 = 6;
 /// But not shorter than this.
-const AUTO_NS_MIN: u64 = 40_000;
+const AUTO_NS_MIN: u64 = 60_000;
 /// A run that is not longer than this is shown whole; one without moves to here.
 const WHOLE_NS: u64 = 200_000;
 
@@ -161,22 +163,29 @@ fn choose(
     if end_ns <= WHOLE_NS {
         return Ok((0, end_ns.max(1), "the whole run".into()));
     }
-    let slowest = report.slowest(usize::MAX);
-    let by_stopper = slowest.iter().find(|m| m.path == Path::Stopper);
-    let Some(m) = by_stopper.or(slowest.first()) else {
+    let Some(m) = slowest_hand_over(report) else {
         let why = "the first instants: the run has no move".into();
         return Ok((0, WHOLE_NS, why));
     };
-    let length = (m.total_ns() * AUTO_TIMES).max(AUTO_NS_MIN);
-    let middle = m.begin_ns + m.total_ns() / 2;
-    let from_ns = middle.saturating_sub(length / 2);
-    let kind = match m.path {
-        Path::Stopper => "slowest move by a stopper",
-        _ => "slowest move",
-    };
+    let hand_over = m.hand_over_ns();
+    let length = (hand_over * AUTO_TIMES).max(AUTO_NS_MIN);
+    let from_ns = (m.begin_ns + hand_over / 2).saturating_sub(length / 2);
     let task = names::task(&m.comm, m.tid);
-    let why = format!("around the {kind}: {task}, event @{}", m.seqs.migrate);
+    let why = format!(
+        "around the slowest hand-over by path {}: {task} from cpu{} to cpu{}, event @{}",
+        m.path.name(),
+        m.src_cpu,
+        m.dst_cpu,
+        m.seqs.migrate
+    );
     Ok((from_ns, from_ns + length, why))
+}
+
+/// By a stopper if it moved any task; the first of equal ones.
+fn slowest_hand_over(report: &migration::MigrationReport) -> Option<&Move> {
+    let slowest = report.slowest(usize::MAX, Move::hand_over_ns);
+    let by_stopper = slowest.iter().find(|m| m.path == Path::Stopper);
+    by_stopper.or(slowest.first()).copied()
 }
 
 fn slices(source: &dyn Source, from_ns: u64, to_ns: u64) -> Result<Vec<Slice>, Error> {

@@ -26,8 +26,9 @@ pub(super) struct Task {
     pub(super) newborn: Option<Newborn>,
     /// Stop requests about it that are open.
     pub(super) requests: Vec<Request>,
-    /// It was preempted by the stopper that has a work for it, and has not run since.
-    pub(super) victim_of: Option<u32>,
+    /// It was preempted by the stopper that has a work for it, and has not run since: the CPU, and the
+    /// task that had queued the work.
+    pub(super) victim_of: Option<(u32, i32)>,
     /// The move that has not ended.
     pub(super) open: Option<OpenMove>,
 }
@@ -60,6 +61,8 @@ pub(super) struct StopRequest {
     pub(super) latest: WorkId,
     /// Works that are not done.
     pub(super) open_works: u32,
+    /// Pid of the task that queued the first work.
+    pub(super) queuer: i32,
     /// Call stack of the first `stop:work_queue`.
     pub(super) stack: Option<StackId>,
 }

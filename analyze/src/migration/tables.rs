@@ -21,10 +21,10 @@ const COLUMNS: &[Col<Move>] = &[
     col("comm", "comm", Text, Machine, |m| m.comm.as_str().into()),
     col("tid", "tid", Number, Machine, |m| m.tid.into()),
     col("prio", "prio", Number, Machine, |m| m.prio.into()),
-    col("cpus", "cpu A=>B", Text, TextOnly, |m| pair(m).into()),
+    col("cpus", "A => B", Text, TextOnly, |m| pair(m).into()),
     col("src_cpu", "src", Number, Machine, |m| m.src_cpu.into()),
     col("dst_cpu", "dst", Number, Machine, |m| m.dst_cpu.into()),
-    col("path", "path", Text, Everywhere, |m| m.path.name().into()),
+    col("path", "path", Text, Machine, |m| m.path.name().into()),
     col("cause", "cause", Text, Everywhere, |m| {
         m.cause.name().into()
     }),
@@ -46,15 +46,14 @@ const COLUMNS: &[Col<Move>] = &[
     col("first_run_ns", "first-run", Duration, Everywhere, |m| {
         m.phases_ns[5].into()
     }),
-    col("total_ns", "total(us)", Duration, Everywhere, |m| {
+    col("total_ns", "total", Duration, Everywhere, |m| {
         m.total_ns().into()
     }),
     col("total_insns", "insns", Number, Everywhere, |m| {
         m.total_insns().into()
     }),
-    col("ended", "ended", Text, Everywhere, |m| {
-        m.ended.name().into()
-    }),
+    col("ended", "", Text, Machine, |m| m.ended.name().into()),
+    col("not_ran", "", Text, TextOnly, |m| not_ran(m).into()),
     col("end_ns", "end", Instant, Machine, |m| m.end_ns.into()),
     col("pushed_ns", "pushed", Duration, Machine, |m| {
         m.pushed_ns.into()
@@ -104,6 +103,14 @@ const COLUMNS: &[Col<Move>] = &[
 
 fn pair(m: &Move) -> String {
     format!("{} => {}", m.src_cpu, m.dst_cpu)
+}
+
+/// What ended a move that did not end in a run; those are in no percentile.
+fn not_ran(m: &Move) -> &'static str {
+    match m.ended {
+        Ended::Ran => "",
+        other => other.name(),
+    }
 }
 
 pub(super) fn moves(moves: &[Move]) -> Table {

@@ -159,11 +159,14 @@ impl<'s> Tracker<'s> {
     fn switch(&mut self, e: &SchedSwitch, mark: &Mark) {
         if e.prev_pid != 0 {
             self.cut_requests(e.prev_pid, mark, false);
-            let victim = runnable(e.prev_state) && self.has_own_work(e, mark.cpu);
+            let victim_of = match runnable(e.prev_state) {
+                true => self.own_work(e, mark.cpu).map(|queuer| (mark.cpu, queuer)),
+                false => None,
+            };
             let task = self.task(e.prev_pid);
             task.on_cpu = false;
             task.last_out = Some(*mark);
-            task.victim_of = victim.then_some(mark.cpu);
+            task.victim_of = victim_of;
         }
         if e.next_pid != 0 {
             self.end_move(e.next_pid, Ended::Ran, mark);
@@ -176,16 +179,17 @@ impl<'s> Tracker<'s> {
         }
     }
 
-    /// Whether the stopper of `cpu` comes in with a work for the task that it preempts.
-    fn has_own_work(&self, e: &SchedSwitch, cpu: u32) -> bool {
-        names::stopper_cpu(&e.next_comm.to_text()) == Some(cpu)
-            && self.tasks.get(&e.prev_pid).is_some_and(|task| {
-                let queued = |r: &Request| {
-                    let request = self.requests.get(r);
-                    request.is_some_and(|request| request.work == WorkState::Queued)
-                };
-                task.requests.iter().any(queued)
-            })
+    /// If the stopper of `cpu` comes in with a work for the task that it preempts: who queued that work.
+    fn own_work(&self, e: &SchedSwitch, cpu: u32) -> Option<i32> {
+        if names::stopper_cpu(&e.next_comm.to_text()) != Some(cpu) {
+            return None;
+        }
+        let requests = &self.tasks.get(&e.prev_pid)?.requests;
+        requests
+            .iter()
+            .filter_map(|key| self.requests.get(key))
+            .find(|request| request.work == WorkState::Queued)
+            .map(|request| request.queuer)
     }
 
     /// Cuts the phases of every request about a task that comes to a CPU or leaves it.
@@ -303,6 +307,7 @@ impl<'s> Tracker<'s> {
             work: WorkState::Queued,
             latest: id,
             open_works: 1,
+            queuer: event.event.pid,
             stack: event.event.stack,
         };
         self.requests.insert(key, request);
@@ -425,13 +430,23 @@ impl<'s> Tracker<'s> {
             cause,
             ..row(e.comm.to_text(), e.pid, cpus, &phases, seqs)
         };
-        let task = self.task(e.pid);
-        if task.victim_of.take() == Some(cpus.0) {
-            self.victims.moved += 1;
-            self.victims.by_stopper += usize::from(path == Path::Stopper);
-        }
+        self.count_victim(e.pid, cpus.0, path, event.event.pid);
         self.open_move(row, phases, false, mark);
         Ok(())
+    }
+
+    /// A task that ran when the stopper came for it must be moved by the stopper, unless somebody else
+    /// than the one who sent the stopper was faster: a task that is preempted is queued, and a queued
+    /// task is moved directly.
+    fn count_victim(&mut self, pid: i32, src_cpu: u32, path: Path, current: i32) {
+        let Some((cpu, queuer)) = self.task(pid).victim_of.take() else {
+            return;
+        };
+        let by_stopper = path == Path::Stopper;
+        if cpu == src_cpu && (by_stopper || current == queuer) {
+            self.victims.moved += 1;
+            self.victims.by_stopper += usize::from(by_stopper);
+        }
     }
 
     fn classify(

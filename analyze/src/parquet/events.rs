@@ -78,11 +78,12 @@ impl Tables {
     }
 }
 
-/// `sched:sched_switch` is `sched_switch`, `stop:work_queue` is `stop_work_queue`.
+/// `sched:sched_switch` is `sched_switch`; our own `stop:work_queue` is `stop_work_queue`.
 fn table_name(event: &str) -> String {
     match event.split_once(':') {
-        Some((system, name)) if name.starts_with(system) => name.to_owned(),
-        _ => event.replace(':', "_"),
+        Some((system @ ("stop" | "move"), name)) => format!("{system}_{name}"),
+        Some((_, name)) => name.to_owned(),
+        None => event.to_owned(),
     }
 }
 
@@ -107,6 +108,7 @@ mod tests {
             .map(|s| table_name(s.name))
             .collect();
         assert!(names.contains(&"sched_switch".to_owned()));
+        assert!(names.contains(&"local_timer_entry".to_owned()));
         assert!(names.contains(&"stop_work_queue".to_owned()));
         names.sort_unstable();
         names.dedup();

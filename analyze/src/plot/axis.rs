@@ -69,6 +69,28 @@ pub(super) fn pixel(ns: u64, (from_ns, to_ns): (u64, u64), (x0, x1): (i32, i32))
     x0 + i32::try_from((at * width + span / 2) / span).unwrap_or(0)
 }
 
+/// Binary logarithm with 16 fractional bits, in integers: the same on every host. 0 for 0.
+pub(super) fn log2(value: u64) -> u64 {
+    let Some(whole) = value.checked_ilog2() else {
+        return 0;
+    };
+    // The mantissa in [1, 2) with 31 fractional bits; each squaring gives the next bit.
+    let mut mantissa = match whole {
+        0..=31 => value << (31 - whole),
+        _ => value >> (whole - 31),
+    };
+    let mut bits = 0;
+    for _ in 0..16 {
+        mantissa = (mantissa * mantissa) >> 31;
+        bits <<= 1;
+        if mantissa >= 1 << 32 {
+            mantissa >>= 1;
+            bits |= 1;
+        }
+    }
+    (u64::from(whole) << 16) | bits
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +110,15 @@ mod tests {
         assert_eq!(label(3_000, us, 500), "3.0");
         assert_eq!(label(3_000, us, 1_000), "3");
         assert_eq!(label(3_050, us, 50), "3.05");
+    }
+
+    #[test]
+    fn logarithms() {
+        assert_eq!((log2(0), log2(1), log2(8)), (0, 0, 3 << 16));
+        // log2(10) = 3.321928..., times 65,536 = 217,705.9
+        assert_eq!(log2(10), 217_705);
+        assert_eq!(log2(u64::MAX) >> 16, 63);
+        assert!((1..5_000).all(|n| log2(n) <= log2(n + 1)));
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(crate) fn write(report: &Report, options: &Options, out: &mut dyn Write) -> 
     }
     writeln!(out)?;
     for line in report.footer.lines() {
-        writeln!(out, "# {line}")?;
+        write_wrapped(&line, "# ", out)?;
     }
     Ok(())
 }
@@ -70,11 +70,16 @@ pub(crate) fn write_table(
             .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..shown.len()).map(width).collect();
+    // Two spaces between columns, one where a terminal would not have the room.
+    let gap = match widths.iter().sum::<usize>() + 2 * widths.len() {
+        0..=118 => "  ",
+        _ => " ",
+    };
     for row in [&heads].into_iter().chain(&cells) {
         let mut line = String::new();
         for (at, cell) in row.iter().enumerate() {
             if at > 0 {
-                line.push_str("  ");
+                line.push_str(gap);
             }
             match table.columns[shown[at]].kind {
                 Kind::Text => line.push_str(&format!("{cell:<0$}", widths[at])),

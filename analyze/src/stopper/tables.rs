@@ -73,7 +73,7 @@ const COLUMNS: &[Col<Work>] = &[
     col("share_ns", "", Duration, Machine, |w| {
         w.share.map(|s| s.ns()).into()
     }),
-    col("victim_lost_ns", "lost(us)", Duration, Everywhere, |w| {
+    col("victim_lost_ns", "lost", Duration, Everywhere, |w| {
         w.lost_ns.into()
     }),
     col("victim_elsewhere_ns", "", Duration, Machine, |w| {
@@ -86,16 +86,16 @@ const COLUMNS: &[Col<Work>] = &[
         w.outcome.map(Outcome::name).into()
     }),
     col("pushed_ns", "", Duration, Machine, |w| w.pushed_ns.into()),
-    col("queue_seq", "event", Event, Everywhere, |w| {
+    col("work_queue_seq", "event", Event, Everywhere, |w| {
         w.queue.seq.into()
     }),
-    col("waking_seq", "", Event, Machine, |w| {
+    col("stopper_waking_seq", "", Event, Machine, |w| {
         w.waking.map(|p| p.seq).into()
     }),
-    col("start_seq", "", Event, Machine, |w| {
+    col("work_start_seq", "", Event, Machine, |w| {
         w.start.map(|p| p.seq).into()
     }),
-    col("done_seq", "", Event, Machine, |w| {
+    col("work_done_seq", "", Event, Machine, |w| {
         w.done.map(|p| p.seq).into()
     }),
     col("share_begin_seq", "", Event, Machine, |w| {
@@ -331,10 +331,10 @@ const GUARANTEE: &[Col<Work>] = &[
     col("in_to_start_ns", "in>start", Duration, Everywhere, |w| {
         part(w, 3)
     }),
-    col("queue_seq", "queue", Event, Everywhere, |w| {
+    col("work_queue_seq", "queue", Event, Everywhere, |w| {
         w.queue.seq.into()
     }),
-    col("start_seq", "start", Event, Everywhere, |w| {
+    col("work_start_seq", "start", Event, Everywhere, |w| {
         w.start.map(|p| p.seq).into()
     }),
 ];
