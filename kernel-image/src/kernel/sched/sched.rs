@@ -204,7 +204,8 @@ pub struct CfsRq {
 }
 
 impl CfsRq {
-    const fn new() -> CfsRq {
+    /// A queue that `init_cfs_rq` has to set up.
+    pub const fn new() -> CfsRq {
         CfsRq {
             load: LoadWeight::new(),
             nr_running: Shared::new(0),

@@ -45,7 +45,7 @@ use crate::kernel::sched::sched::{
     update_rq_clock,
 };
 use crate::kernel::smp::flush_smp_call_function_queue;
-use crate::{BUG, WARN_ON_ONCE, stack_pinned};
+use crate::{BUG, WARN_ON_ONCE, pr_info, stack_pinned};
 use core::sync::atomic::{AtomicI32, Ordering};
 
 /// The caller wants `PF_NO_SETAFFINITY` respected.
@@ -184,16 +184,22 @@ pub extern "C" fn select_task_rq(p: TaskRef, cpu: i32, wake_flags: i32) -> i32 {
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn select_fallback_rq(_cpu: i32, p: TaskRef) -> i32 {
+pub extern "C" fn select_fallback_rq(cpu: i32, p: TaskRef) -> i32 {
+    let mut widened = false;
     loop {
         if let Some(dest_cpu) = p.allowed().iter().find(|&dest| is_cpu_allowed(p, dest)) {
+            // Kernel threads of a CPU that is not up yet come here as a matter of course.
+            if widened && !is_kthread(p) {
+                pr_info!("process {p:?} no longer affine to cpu{cpu}");
+            }
             return dest_cpu as i32;
         }
         // One memory node and no cpusets: the next stage is "any CPU that may exist".
-        if p.allowed() == cpu_possible_mask() {
+        if widened {
             BUG!();
         }
         do_set_cpus_allowed(p, &cpu_possible_mask());
+        widened = true;
     }
 }
 
