@@ -7,7 +7,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: build SRC OUT".into());
     };
     let built = kreplay_image::build(Path::new(&source), Path::new(&out))?;
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    println!("{}\nsha256 {}\nbuild-id {}", built.elf.display(), hex(&built.sha256), hex(&built.build_id));
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    println!(
+        "{}\nsha256 {}\nbuild-id {}",
+        built.elf.display(),
+        hex(&built.sha256),
+        hex(&built.build_id)
+    );
     Ok(())
 }

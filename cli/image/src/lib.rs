@@ -64,7 +64,10 @@ pub fn build(source_dir: &Path, out_dir: &Path) -> Result<Built, Error> {
     if !manifest.is_file() {
         return Err(Error::NoKernelThere { dir: source });
     }
-    std::fs::create_dir_all(out_dir).map_err(|cause| Error::Io { path: out_dir.into(), cause })?;
+    std::fs::create_dir_all(out_dir).map_err(|cause| Error::Io {
+        path: out_dir.into(),
+        cause,
+    })?;
     let out = absolute(out_dir)?;
     let target_dir = out.join("target");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -72,19 +75,39 @@ pub fn build(source_dir: &Path, out_dir: &Path) -> Result<Built, Error> {
     clear_environment(&mut command);
     command
         .current_dir(&source)
-        .args(["build", "--release", "--locked", "--features", "image", "--bin", "vmlinux"])
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--features",
+            "image",
+            "--bin",
+            "vmlinux",
+        ])
         .args(["--target", TARGET])
         .arg("--target-dir")
         .arg(&target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&source)?);
-    let status = command.status().map_err(|cause| Error::Spawn { program: cargo, cause })?;
+    let status = command.status().map_err(|cause| Error::Spawn {
+        program: cargo,
+        cause,
+    })?;
     if !status.success() {
-        return Err(Error::Cargo { dir: source, status });
+        return Err(Error::Cargo {
+            dir: source,
+            status,
+        });
     }
     let product = target_dir.join(TARGET).join("release/vmlinux");
-    let bytes = std::fs::read(&product).map_err(|cause| Error::Io { path: product, cause })?;
+    let bytes = std::fs::read(&product).map_err(|cause| Error::Io {
+        path: product,
+        cause,
+    })?;
     let elf = out.join("vmlinux");
-    std::fs::write(&elf, &bytes).map_err(|cause| Error::Io { path: elf.clone(), cause })?;
+    std::fs::write(&elf, &bytes).map_err(|cause| Error::Io {
+        path: elf.clone(),
+        cause,
+    })?;
     describe(elf, &bytes)
 }
 
@@ -92,14 +115,23 @@ pub fn build(source_dir: &Path, out_dir: &Path) -> Result<Built, Error> {
 fn describe(elf: PathBuf, bytes: &[u8]) -> Result<Built, Error> {
     use object::Object;
     use sha2::Digest;
-    let file = object::File::parse(bytes)
-        .map_err(|cause| Error::NotAnElf { path: elf.clone(), cause })?;
+    let file = object::File::parse(bytes).map_err(|cause| Error::NotAnElf {
+        path: elf.clone(),
+        cause,
+    })?;
     let build_id = file
         .build_id()
-        .map_err(|cause| Error::NotAnElf { path: elf.clone(), cause })?
+        .map_err(|cause| Error::NotAnElf {
+            path: elf.clone(),
+            cause,
+        })?
         .ok_or_else(|| Error::NoBuildId { path: elf.clone() })?
         .to_vec();
-    Ok(Built { elf, sha256: sha2::Sha256::digest(bytes).into(), build_id })
+    Ok(Built {
+        elf,
+        sha256: sha2::Sha256::digest(bytes).into(),
+        build_id,
+    })
 }
 
 /// The flags, separated as `CARGO_ENCODED_RUSTFLAGS` wants them.
@@ -108,7 +140,11 @@ fn rustflags(source: &Path) -> Result<OsString, Error> {
     let home = cargo_home();
     let sysroot = sysroot(source)?;
     // The last matching prefix wins, so the most specific comes last.
-    for (from, to) in [(&home, "/cargo"), (&sysroot, "/rust"), (&source.to_path_buf(), "/kernel-image")] {
+    for (from, to) in [
+        (&home, "/cargo"),
+        (&sysroot, "/rust"),
+        (&source.to_path_buf(), "/kernel-image"),
+    ] {
         let mut flag = OsString::from("--remap-path-prefix=");
         flag.push(from);
         flag.push("=");
@@ -123,7 +159,8 @@ fn rustflags(source: &Path) -> Result<OsString, Error> {
 fn clear_environment(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        let ours = text.starts_with("CARGO") || text.starts_with("RUST") || text.starts_with("__CARGO");
+        let ours =
+            text.starts_with("CARGO") || text.starts_with("RUST") || text.starts_with("__CARGO");
         let keep = text == "CARGO_HOME" || text.starts_with("RUSTUP_");
         if ours && !keep || text == "SOURCE_DATE_EPOCH" {
             command.env_remove(&name);
@@ -132,10 +169,12 @@ fn clear_environment(command: &mut Command) {
 }
 
 fn cargo_home() -> PathBuf {
-    std::env::var_os("CARGO_HOME").map(PathBuf::from).unwrap_or_else(|| {
-        let home = std::env::var_os("HOME").unwrap_or_else(|| "/root".into());
-        Path::new(&home).join(".cargo")
-    })
+    std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| {
+            let home = std::env::var_os("HOME").unwrap_or_else(|| "/root".into());
+            Path::new(&home).join(".cargo")
+        })
 }
 
 /// Where the toolchain that cargo will use for `source` lives.
@@ -146,13 +185,24 @@ fn sysroot(source: &Path) -> Result<PathBuf, Error> {
         .current_dir(source)
         .args(["--print", "sysroot"])
         .output()
-        .map_err(|cause| Error::Spawn { program: "rustc".into(), cause })?;
+        .map_err(|cause| Error::Spawn {
+            program: "rustc".into(),
+            cause,
+        })?;
     if !output.status.success() {
-        return Err(Error::Cargo { dir: source.into(), status: output.status });
+        return Err(Error::Cargo {
+            dir: source.into(),
+            status: output.status,
+        });
     }
-    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+    Ok(PathBuf::from(
+        String::from_utf8_lossy(&output.stdout).trim(),
+    ))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {
-    path.canonicalize().map_err(|cause| Error::Io { path: path.into(), cause })
+    path.canonicalize().map_err(|cause| Error::Io {
+        path: path.into(),
+        cause,
+    })
 }

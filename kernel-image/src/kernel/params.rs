@@ -4,13 +4,6 @@
 //! underscores being the same. **Differs** parameters are looked up by name when they are needed.
 use crate::fence::shared::Shared;
 
-/// The first line of the console (Linux: init/version.c).
-pub const LINUX_BANNER: &str = concat!(
-    "Linux version 6.8.0-kreplay ",
-    env!("CARGO_PKG_VERSION"),
-    " #1 SMP PREEMPT_DYNAMIC"
-);
-
 const COMMAND_LINE_SIZE: usize = 2048;
 
 static command_line: [Shared<u8>; COMMAND_LINE_SIZE] =
