@@ -247,6 +247,22 @@ impl Image {
         self.functions.inlined_at(addr.0)
     }
 
+    /// The instruction that an address on a stack stands for: of a return address the call before it, of
+    /// the innermost address, and of one where an interrupt came in, the address itself.
+    pub fn site(&self, depth: usize, addr: Addr) -> Addr {
+        match depth > 0 && self.is_after_call(addr) {
+            true => Addr(addr.0.wrapping_sub(1)),
+            false => addr,
+        }
+    }
+
+    /// Whether a call instruction ends at `addr`.
+    pub fn is_after_call(&self, addr: Addr) -> bool {
+        let before = |len: u64| self.bytes_at(Addr(addr.0.wrapping_sub(len)), len as usize);
+        let direct = before(5).is_some_and(|code| code[0] == 0xe8);
+        direct || (2..=8).any(|len| before(len).is_some_and(is_indirect_call))
+    }
+
     /// What is at `addr`, for a recording. For a return address (`is_return`), line and inlined
     /// functions are those of the call before it.
     pub fn symbol(&self, addr: Addr, is_return: bool) -> Option<Symbol> {
@@ -279,6 +295,27 @@ impl Image {
             data.get(from..from.checked_add(len)?)
         })
     }
+}
+
+/// Whether `code` is one call through a register or through memory: an optional REX prefix, 0xff, and a
+/// ModRM byte with 2 in its middle and as many bytes after it as it says.
+fn is_indirect_call(code: &[u8]) -> bool {
+    let code = match code {
+        [0x40..=0x4f, rest @ ..] => rest,
+        _ => code,
+    };
+    let [0xff, modrm, rest @ ..] = code else {
+        return false;
+    };
+    let (mode, low) = (modrm >> 6, modrm & 7);
+    let sib = usize::from(mode != 3 && low == 4);
+    let displacement = match mode {
+        0 if low == 5 || (low == 4 && rest.first().is_some_and(|sib| sib & 7 == 5)) => 4,
+        0 | 3 => 0,
+        1 => 1,
+        _ => 4,
+    };
+    modrm >> 3 & 7 == 2 && rest.len() == sib + displacement
 }
 
 fn code_range(elf: &object::File) -> std::ops::Range<u64> {
@@ -325,4 +362,33 @@ fn string_at(elf: &object::File, addr: u64) -> Option<String> {
     let rest = data.get(usize::try_from(addr - section.address()).ok()?..)?;
     let end = rest.iter().position(|byte| *byte == 0)?;
     String::from_utf8(rest[..end].to_vec()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_indirect_call;
+
+    #[test]
+    fn indirect_calls_are_told_by_their_length() {
+        for call in [
+            &[0xff, 0xd0][..],                     // call rax
+            &[0x41, 0xff, 0xd3],                   // call r11
+            &[0xff, 0x10],                         // call [rax]
+            &[0xff, 0x50, 0x18],                   // call [rax+0x18]
+            &[0x41, 0xff, 0x54, 0x24, 0x08],       // call [r12+8]
+            &[0xff, 0x15, 1, 2, 3, 4],             // call [rip+disp]
+            &[0xff, 0x14, 0xc5, 1, 2, 3, 4],       // call [rax*8+disp]
+            &[0x42, 0xff, 0x94, 0xe0, 1, 2, 3, 4], // call [rax+r12*8+disp]
+        ] {
+            assert!(is_indirect_call(call), "{call:x?}");
+        }
+        for other in [
+            &[0xff, 0xe0][..],   // jmp rax
+            &[0xff, 0xd0, 0x90], // call rax; nop
+            &[0xff, 0x50],       // cut short
+            &[0x90, 0x90],
+        ] {
+            assert!(!is_indirect_call(other), "{other:x?}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::image::Image;
 /// The most functions in a row that are put in at one place.
 const LONGEST: usize = 3;
 
-/// A jump out of a function: the address after it, and where it goes.
+/// A jump out of a function: its address, and where it goes.
 type Jump = (Addr, u64);
 
 /// Completes stacks of one image; remembers the jumps of the functions it has looked at.
@@ -35,13 +35,11 @@ impl<'a> TailCalls<'a> {
         })
     }
 
-    /// The stack with what was lost. An address that is put in is, like a return address, the one after
-    /// the instruction that left the function.
+    /// The stack with what was lost. An address that is put in is that of the jump.
     pub fn complete(&mut self, stack: &[Addr]) -> Vec<Addr> {
         let mut whole = Vec::with_capacity(stack.len() + 4);
         let mut inner = None;
         for (depth, addr) in stack.iter().enumerate() {
-            let inside = Addr(addr.0.wrapping_sub(u64::from(depth > 0)));
             if let (Some(inner), Some(called)) = (inner, self.called_before(*addr))
                 && depth > 0
                 && called != inner
@@ -50,7 +48,10 @@ impl<'a> TailCalls<'a> {
                 whole.extend(path.into_iter().rev());
             }
             whole.push(*addr);
-            inner = self.image.function_at(inside).map(|f| f.low);
+            inner = self
+                .image
+                .function_at(self.image.site(depth, *addr))
+                .map(|f| f.low);
         }
         whole
     }
@@ -68,15 +69,15 @@ impl<'a> TailCalls<'a> {
     /// Jumps that lead from the function at `from` to the one at `to`, in the order they are taken.
     fn path(&mut self, from: u64, to: u64, most: usize) -> Option<Vec<Addr>> {
         let jumps = self.jumps_of(from);
-        if let Some((after, _)) = jumps.iter().find(|(_, target)| *target == to) {
-            return Some(vec![*after]);
+        if let Some((jump, _)) = jumps.iter().find(|(_, target)| *target == to) {
+            return Some(vec![*jump]);
         }
         if most <= 1 {
             return None;
         }
-        jumps.into_iter().find_map(|(after, through)| {
+        jumps.into_iter().find_map(|(jump, through)| {
             let mut path = self.path(through, to, most - 1)?;
-            path.insert(0, after);
+            path.insert(0, jump);
             Some(path)
         })
     }
@@ -91,9 +92,7 @@ impl<'a> TailCalls<'a> {
             .unwrap_or_default()
             .into_iter()
             .filter_map(|exit| match exit.flow {
-                Flow::TailCall { to: Some(to) } => {
-                    Some((Addr(exit.addr.0 + u64::from(exit.len)), to.0))
-                }
+                Flow::TailCall { to: Some(to) } => Some((exit.addr, to.0)),
                 _ => None,
             })
             .collect();

@@ -137,7 +137,7 @@ impl<'a> Calls<'a> {
     fn chain(&mut self, stack: &[Addr]) -> Vec<Call> {
         let mut chain: Vec<Call> = Vec::new();
         for (depth, addr) in self.tail_calls.complete(stack).iter().enumerate() {
-            let at = Addr(addr.0.wrapping_sub(u64::from(depth > 0)));
+            let at = self.image.site(depth, *addr);
             self.functions_at(at, &mut chain);
         }
         // The compiler's library is between kernel functions as inlined closures and adapters.

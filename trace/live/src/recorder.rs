@@ -486,7 +486,8 @@ impl<'a, W: Write> Recorder<'a, W> {
         }
         let whole = self.tail_calls.complete(&self.stack);
         for (depth, addr) in whole.iter().enumerate() {
-            self.symbol(*addr, depth > 0)?;
+            let is_return = self.image.site(depth, *addr) != *addr;
+            self.symbol(*addr, is_return)?;
         }
         let id = self.writer.stack(&whole);
         self.stacks.insert(self.stack.as_slice().into(), id);

@@ -540,7 +540,7 @@ impl Walk {
 fn shown_name(declared: &Declaration) -> String {
     match (&declared.linkage, &declared.name) {
         (Some(linkage), _) => symbols::short(linkage),
-        (None, Some(name)) => name.clone(),
+        (None, Some(name)) => symbols::without_inner_paths(name),
         (None, None) => String::new(),
     }
 }

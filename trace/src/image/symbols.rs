@@ -115,7 +115,29 @@ pub fn short(raw: &str) -> String {
             last - usize::from(method)
         });
     let shown: Vec<&str> = parts[keep..].iter().map(|part| self_type(part)).collect();
-    shown.join("::")
+    without_inner_paths(&shown.join("::"))
+}
+
+/// `Pinned<kernel::sched::Pending>::drop` as `Pinned<Pending>::drop`.
+pub fn without_inner_paths(name: &str) -> String {
+    let (mut out, mut depth) = (String::with_capacity(name.len()), 0_i32);
+    let mut rest = name;
+    while let Some(next) = rest.chars().next() {
+        if depth > 0 && rest.starts_with("::") {
+            let is_word = |c: char| c.is_alphanumeric() || c == '_';
+            out.truncate(out.trim_end_matches(is_word).len());
+            rest = &rest[2..];
+            continue;
+        }
+        match next {
+            '<' => depth += 1,
+            '>' if !out.ends_with('-') => depth -= 1,
+            _ => {}
+        }
+        out.push(next);
+        rest = &rest[next.len_utf8()..];
+    }
+    out
 }
 
 /// Of `<a::b::Console as core::fmt::Write>` the `Console`; anything else as it is.
@@ -174,6 +196,19 @@ mod tests {
         assert_eq!(short(raw), "Console::write_str");
         assert_eq!(self_type("<&[u8] as a::B>"), "&[u8]");
         assert_eq!(self_type("plain"), "plain");
+    }
+
+    #[test]
+    fn types_inside_brackets_lose_their_paths() {
+        assert_eq!(
+            without_inner_paths("Pinned<k::sched::Pending>::drop"),
+            "Pinned<Pending>::drop"
+        );
+        assert_eq!(
+            without_inner_paths("Map<a::B, fn(c::D) -> e::F>::{{closure}}"),
+            "Map<B, fn(D) -> F>::{{closure}}"
+        );
+        assert_eq!(without_inner_paths("schedule"), "schedule");
     }
 
     #[test]
