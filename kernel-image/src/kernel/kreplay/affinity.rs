@@ -4,6 +4,8 @@
 //!   it runs (through the stopper) or while it waits in a queue (directly);
 //! - *roamers* move themselves; *sleepers* are woken by *wakers*, which change their masks while they
 //!   sleep; *yielders* give way; some are nicer than others;
+//! - a *pinner* forbids its migration for a while, again and again, and *shifters* change its mask meanwhile:
+//!   they share one wait, which ends when it may migrate again;
 //! - now and then a mover asks the stoppers for something else, or queues a work.
 //!
 //! At the end the workload compares its own counts with the kernel's and panics if they differ.
@@ -32,7 +34,8 @@ use crate::kernel::kreplay::counters::{count, kreplay_counters};
 use crate::kernel::params::param_u64;
 use crate::kernel::sched::clock::sched_clock;
 use crate::kernel::sched::core::{
-    sched_setscheduler_nocheck, schedule, set_cpus_allowed_ptr, set_user_nice, r#yield,
+    migrate_disable, migrate_enable, sched_setscheduler_nocheck, schedule, set_cpus_allowed_ptr,
+    set_user_nice, r#yield,
 };
 use crate::kernel::sched::sched::cpu_rq;
 use crate::kernel::sched::wait::{wait_event, wake_up};
@@ -178,6 +181,11 @@ impl Cast {
         self.hire("yielder", 0, yielder, 5);
         for index in 0..pairs {
             self.hire("roamer", index, roamer, 10);
+        }
+        let pinner = self.hire("pinner", 0, pinner, 0);
+        PINNER.set(pinner.task.get());
+        for index in 0..2 {
+            self.hire("shifter", index, shifter, 0);
         }
         if cpus > 1 {
             for index in 0..pairs {
@@ -350,6 +358,44 @@ extern "C" fn waker(data: VoidPtr) -> i32 {
         round += 1;
         meeting.round.store(round, Ordering::Release);
         wake_up(&meeting.queue);
+        count(&actor.rounds);
+    }
+    wait_for_stop()
+}
+
+static PINNER: Shared<Option<TaskRef>> = Shared::new(None);
+
+extern "C" fn pinner(data: VoidPtr) -> i32 {
+    let actor = data.get::<Actor>();
+    let mut round = 0;
+    while !STOPPING.load(Ordering::Relaxed) {
+        migrate_disable();
+        let here = task_cpu(current());
+        compute(300, round);
+        if round.is_multiple_of(2) {
+            // Asleep, and still not to be moved.
+            usleep_range(20, 40);
+        }
+        if task_cpu(current()) != here {
+            fail(format_args!(
+                "a task moved from cpu{here} with its migration disabled"
+            ));
+        }
+        migrate_enable();
+        usleep_range(40, 80);
+        round += 1;
+        count(&actor.rounds);
+    }
+    wait_for_stop()
+}
+
+extern "C" fn shifter(data: VoidPtr) -> i32 {
+    let actor = data.get::<Actor>();
+    while !STOPPING.load(Ordering::Relaxed) {
+        if let Some(task) = PINNER.get() {
+            ask(Some(task), Cpumask::of(next_cpu(task_cpu(task))));
+        }
+        usleep_range(150 + 40 * actor.index.get(), 300);
         count(&actor.rounds);
     }
     wait_for_stop()
