@@ -4,7 +4,6 @@
 use std::fs;
 use std::path::Path;
 
-use analyze::plot::migration::Slowest;
 use analyze::source::Recorded;
 use analyze::timeline::{self, Window};
 use analyze::{migration, plot};
@@ -15,7 +14,7 @@ use crate::args::{MigrationPlotArgs, TimelineArgs};
 use crate::exit::Exit;
 
 /// The moves that `plot migration` shows one by one.
-const SLOWEST: usize = 40;
+const SLOWEST: usize = 15;
 
 /// `kreplay plot timeline`.
 pub fn timeline(args: &TimelineArgs) -> anyhow::Result<Exit> {
@@ -44,7 +43,7 @@ pub fn timeline(args: &TimelineArgs) -> anyhow::Result<Exit> {
 pub fn migration(args: &MigrationPlotArgs) -> anyhow::Result<Exit> {
     let recording = super::open(&args.recording)?;
     let moves = migration::analyze(&Recorded::new(&recording)?)?;
-    let svg = plot::migration::svg(&moves, Slowest(SLOWEST))?;
+    let svg = plot::migration::svg(&moves, SLOWEST)?;
     write(&args.output, &svg)
 }
 

@@ -160,7 +160,7 @@ fn a_running_task_is_moved_by_a_stopper_whose_work_has_a_row() {
         assert!(running.len() >= 1000, "{cpus} CPUs: {}", running.len());
         let migration = json("migration", cpus);
         let stopper = json("stopper", cpus);
-        let works: BTreeSet<u64> = rows(&stopper, "works")
+        let works: BTreeSet<u64> = rows(&stopper, "stopper_works")
             .iter()
             .filter_map(|row| row["work_start_seq"].as_u64())
             .collect();
@@ -183,7 +183,7 @@ fn a_running_task_is_moved_by_a_stopper_whose_work_has_a_row() {
 #[test]
 fn csv_text_and_json_tell_the_same_rows() {
     let krec = recording(2);
-    for (report, table) in [("migration", "moves"), ("stopper", "works")] {
+    for (report, table) in [("migration", "moves"), ("stopper", "stopper_works")] {
         let all = json(report, 2);
         let count = rows(&all, table).len();
         let csv = kreplay(["analyze", report, "--format", "csv", text(&krec)]).expect(code::DONE);

@@ -15,16 +15,19 @@ import sys
 import duckdb
 
 # One row for each sched_migrate_task between two CPUs, with what its CPU and its task did last before it:
-# a stopper's work, a wake-up, an affinity change.
+# a stopper's work, a wake-up, an affinity change by whoever executed the move (several may ask for one task).
 MOVES = """
 create table moves as
 with m as (
   select *, current_comm = 'migration/' || cpu as by_stopper from migrate where orig_cpu <> dest_cpu
 ),
 w as (select m.*, waking.seq as waking_seq from m asof left join waking on m.pid = waking.pid and m.seq > waking.seq),
-a as (select w.*, affinity.seq as affinity_seq from w asof left join affinity on w.pid = affinity.pid and w.seq > affinity.seq)
+a as (select w.*, affinity.seq as affinity_seq from w asof left join affinity
+      on w.pid = affinity.pid and w.current_pid = affinity.current_pid and w.seq > affinity.seq)
 select a.seq as migrate_seq, a.pid, a.orig_cpu, a.dest_cpu,
-  case when by_stopper then 'stopper'
+  -- A stopper also wakes tasks up. What it moves by its work is the task that the work is about, if that
+  -- task is not woken up meanwhile.
+  case when by_stopper and start.about = a.pid and coalesce(waking_seq, -1) < start.seq then 'stopper'
        when waking_seq is not null and waking_seq > coalesce(affinity_seq, -1) then 'wake'
        else 'direct' end as path,
   waking_seq, affinity_seq,
@@ -43,14 +46,14 @@ with p as (
 first as (
   select p.migrate_seq, min(queue.seq) as queue_seq
   from p join queue on p.pending = queue.pending and p.task = queue.task
-  where p.path = 'stopper' and p.pending <> 0
+  where p.path = 'stopper' and p.pending is not null
     and queue.seq < p.start_seq and queue.seq > coalesce(p.completed_seq, -1)
   group by p.migrate_seq
 ),
 alone as (
   select p.migrate_seq, queue.seq as queue_seq
   from p asof join queue on p.work = queue.work and p.start_seq > queue.seq
-  where p.path = 'stopper' and p.pending = 0
+  where p.path = 'stopper' and p.pending is null
 )
 select migrate_seq, case path when 'wake' then waking_seq when 'direct' then affinity_seq
     else coalesce(first.queue_seq, alone.queue_seq) end as begin_seq
@@ -81,15 +84,16 @@ from moves join begins using (migrate_seq) join ends using (migrate_seq)
 order by migrate_seq
 """
 
-# The name in the queries: the event's file, the columns. `current_comm` is the task that executed it.
+# The name in the queries: the event's file, the columns. `pid`, `comm` and `cpu` are under whom and where it
+# happened, `task_*` and the other fields what it says. Addresses are texts, null for 0.
 TABLES = {
     "switch": ("sched_switch", "seq, next_pid"),
-    "migrate": ("sched_migrate_task", "seq, cpu, current_comm, pid, orig_cpu, dest_cpu"),
-    "waking": ("sched_waking", "seq, pid"),
-    "affinity": ("move_affinity_entry", "seq, pid"),
-    "exits": ("sched_process_exit", "seq, pid"),
+    "migrate": ("sched_migrate_task", "seq, cpu, pid as current_pid, comm as current_comm, task_pid as pid, orig_cpu, dest_cpu"),
+    "waking": ("sched_waking", "seq, task_pid as pid"),
+    "affinity": ("move_affinity_entry", "seq, pid as current_pid, task_pid as pid"),
+    "exits": ("sched_process_exit", "seq, task_pid as pid"),
     "queue": ("stop_work_queue", "seq, work, pending, task"),
-    "start": ("stop_work_start", "seq, cpu, work, pending, task"),
+    "start": ("stop_work_start", "seq, cpu, work, pending, task, task_pid as about"),
     "complete": ("stop_complete", "seq, pending"),
 }
 

@@ -23,7 +23,8 @@ def box(element):
     left = {"start": x, "middle": x - width / 2, "end": x - width}[anchor]
     # plotters writes y of the baseline with a dy that shifts by part of the font size.
     dy = element.get("dy", "0")
-    shift = number(dy[:-2]) * size if dy.endswith("em") else number(dy)
+    units = {"em": size, "ex": size / 2}
+    shift = number(dy[:-2]) * units[dy[-2:]] if dy[-2:] in units else number(dy)
     bottom = y + shift + 0.2 * size
     if element.get("transform"):
         return None
