@@ -526,6 +526,8 @@ fn queue_works(round: u64) {
 
 /// Waits until every queued work has been executed and every stopper is done.
 fn drain_works() {
+    // The last threads have said that they end; let them come to it.
+    usleep_range(100, 200);
     for _ in 0..100 {
         let works = COUNTS.works.load(Ordering::Relaxed) == COUNTS.executed.load(Ordering::Relaxed);
         let stops = kreplay_counters.stop_works_done.load(Ordering::Relaxed)
@@ -567,6 +569,14 @@ fn report(cpus: u64, elapsed: u64) {
         elapsed / 1000
     );
 
+    check_counts();
+    pr_info!("affinity: done, all counts agree");
+}
+
+/// Panics if the kernel and the workload do not agree.
+fn check_counts() {
+    let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let k = &kreplay_counters;
     let parts = get(&k.affinity_running)
         + get(&k.affinity_queued)
         + get(&k.affinity_sleeping)
@@ -600,7 +610,6 @@ fn report(cpus: u64, elapsed: u64) {
             fail(format_args!("{what}: {left} is not {right}"));
         }
     }
-    pr_info!("affinity: done, all counts agree");
 }
 
 fn fail(why: core::fmt::Arguments<'_>) -> ! {

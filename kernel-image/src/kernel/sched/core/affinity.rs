@@ -296,7 +296,6 @@ pub extern "C" fn migration_cpu_stop(data: VoidPtr) -> i32 {
 
     raw_spin_lock(&p.pi_lock);
     raw_spin_rq_lock(rq);
-    let mut requeue = false;
     if same_rq(task_rq(p), rq) {
         if !is_migration_disabled(p) {
             let mut at_home = false;
@@ -306,42 +305,17 @@ pub extern "C" fn migration_cpu_stop(data: VoidPtr) -> i32 {
                 at_home = p.cpus_mask.get().test(task_cpu(p));
             }
             if !at_home {
-                if task_on_rq_queued(p) {
-                    update_rq_clock(rq);
-                    let source = rq;
-                    rq = __migrate_task(rq, p, arg.dest_cpu.get() as u32);
-                    if !same_rq(source, rq) {
-                        count(&kreplay_counters.stopper_moves);
-                    }
-                } else {
-                    // It sleeps: its next wake-up goes there.
-                    p.wake_cpu.set(arg.dest_cpu.get());
-                }
+                rq = migrate_here(rq, p, arg.dest_cpu.get());
             }
         }
     } else if let Some(pending) = pending {
         // It went elsewhere by itself; if it may not be there, its new CPU's stopper takes over.
-        if p.cpus_mask.get().test(task_cpu(p)) {
-            detach_pending(p, pending);
-            complete = true;
-        } else {
-            requeue = true;
+        if !p.cpus_mask.get().test(task_cpu(p)) {
+            requeue_stop(rq, p, pending);
+            return 0;
         }
-    }
-    if let (true, Some(pending)) = (requeue, pending) {
-        WARN_ON_ONCE!(pending.stop_pending.get() == 0);
-        preempt_disable();
-        raw_spin_rq_unlock(rq);
-        raw_spin_unlock(&p.pi_lock);
-        local_irq_enable();
-        stop_one_cpu_nowait(
-            task_cpu(p),
-            migration_cpu_stop,
-            VoidPtr::new(&pending.arg),
-            &pending.stop_work,
-        );
-        preempt_enable();
-        return 0;
+        detach_pending(p, pending);
+        complete = true;
     }
     if let Some(pending) = pending {
         pending.stop_pending.set(0);
@@ -351,10 +325,40 @@ pub extern "C" fn migration_cpu_stop(data: VoidPtr) -> i32 {
     local_irq_enable();
 
     if let (true, Some(pending)) = (complete, pending) {
-        trace_stop_complete_pending(pending, p);
-        complete_all(&pending.done);
+        complete_pending(p, pending);
     }
     0
+}
+
+/// The task belongs to this CPU and does not run: off it goes. Returns the runqueue that is locked.
+#[inline(always)]
+fn migrate_here(rq: RqRef, p: TaskRef, dest_cpu: i32) -> RqRef {
+    if !task_on_rq_queued(p) {
+        // It sleeps: its next wake-up goes there.
+        p.wake_cpu.set(dest_cpu);
+        return rq;
+    }
+    update_rq_clock(rq);
+    let dest = __migrate_task(rq, p, dest_cpu as u32);
+    if !same_rq(rq, dest) {
+        count(&kreplay_counters.stopper_moves);
+    }
+    dest
+}
+
+/// Hands the work to the stopper of the task's new CPU. Both locks are held, and released here.
+#[inline(always)]
+fn requeue_stop(rq: RqRef, p: TaskRef, pending: &'static SetAffinityPending) {
+    WARN_ON_ONCE!(pending.stop_pending.get() == 0);
+    preempt_disable();
+    // Afterwards the task may be anywhere: that stopper looks again.
+    let cpu = task_cpu(p);
+    raw_spin_rq_unlock(rq);
+    raw_spin_unlock(&p.pi_lock);
+    local_irq_enable();
+    let arg = VoidPtr::new(&pending.arg);
+    stop_one_cpu_nowait(cpu, migration_cpu_stop, arg, &pending.stop_work);
+    preempt_enable();
 }
 
 /// The pending object belongs to the task no more: later changes start their own.
@@ -365,6 +369,13 @@ fn detach_pending(p: TaskRef, pending: &'static SetAffinityPending) {
             .is_some_and(|its| core::ptr::eq(its, pending))
     );
     p.migration_pending.set(None);
+}
+
+/// Tells everybody who waits for this pending object.
+#[inline(always)]
+fn complete_pending(p: TaskRef, pending: &'static SetAffinityPending) {
+    trace_stop_complete_pending(pending, p);
+    complete_all(&pending.done);
 }
 
 /// Brings a task whose mask has changed to an allowed CPU, and waits until it is there.
@@ -378,94 +389,127 @@ fn affine_move_task(rq: RqRef, p: TaskRef, rf: &RqFlags, dest_cpu: u32, flags: u
     stack_pinned!(let my_pending = SetAffinityPending::new());
 
     if p.cpus_mask.get().test(task_cpu(p)) {
-        count(&kreplay_counters.affinity_stayed);
-        let mut done = None;
-        if let Some(pending) = p.migration_pending.get()
-            && pending.stop_pending.get() == 0
-        {
-            p.migration_pending.set(None);
-            done = Some(pending);
-        }
-        task_rq_unlock(rq, p, rf);
-        if let Some(pending) = done {
-            trace_stop_complete_pending(pending, p);
-            complete_all(&pending.done);
-        }
+        affine_in_place(rq, p, rf);
         return 0;
     }
-
-    let mut pending = p.migration_pending.get();
-    if flags & SCA_MIGRATE_ENABLE == 0 {
-        match pending {
-            None => {
-                my_pending.refs.store(1, Ordering::Relaxed);
-                my_pending.owner.set(Some(current()));
-                my_pending.arg.task.set(Some(p));
-                my_pending.arg.dest_cpu.set(dest_cpu as i32);
-                my_pending.arg.pending.set(Some(my_pending));
-                p.migration_pending.set(Some(my_pending));
-                pending = Some(my_pending);
-            }
-            Some(shared) => {
-                shared.refs.fetch_add(1, Ordering::Relaxed);
-                // Valid for the newest mask; the older callers are served by it as well.
-                shared.arg.dest_cpu.set(dest_cpu as i32);
-            }
-        }
-    }
-    let Some(pending) = pending else {
+    let Some(pending) = join_pending(p, my_pending, dest_cpu, flags) else {
         // migrate_enable with no change outstanding, on a CPU that is not allowed.
         WARN_ON_ONCE!(true);
         task_rq_unlock(rq, p, rf);
         return -EINVAL;
     };
-
     if task_on_cpu(p) || p.__state.get() == TASK_WAKING {
-        count(&kreplay_counters.affinity_running);
-        let stop_pending = pending.stop_pending.get() != 0;
-        if !stop_pending {
-            pending.stop_pending.set(1);
-        }
-        preempt_disable();
-        let cpu = cpu_of(rq);
-        task_rq_unlock(rq, p, rf);
-        if !stop_pending {
-            stop_one_cpu_nowait(
-                cpu,
-                migration_cpu_stop,
-                VoidPtr::new(&pending.arg),
-                &pending.stop_work,
-            );
-        }
-        preempt_enable();
+        affine_by_stopper(rq, p, rf, pending);
         if flags & SCA_MIGRATE_ENABLE != 0 {
             return 0;
         }
     } else {
-        let mut rq = rq;
-        let mut done = false;
-        count(if task_on_rq_queued(p) {
-            &kreplay_counters.affinity_queued
-        } else {
-            &kreplay_counters.affinity_sleeping
-        });
-        if !is_migration_disabled(p) {
-            if task_on_rq_queued(p) {
-                rq = move_queued_task(rq, p, dest_cpu);
-            }
-            if pending.stop_pending.get() == 0 {
-                p.migration_pending.set(None);
-                done = true;
-            }
-        }
-        task_rq_unlock(rq, p, rf);
-        if done {
-            trace_stop_complete_pending(pending, p);
-            complete_all(&pending.done);
-        }
+        affine_directly(rq, p, rf, pending, dest_cpu);
     }
 
     wait_for_completion(&pending.done);
+    leave_pending(pending);
+    // The others that share my object may still be on their way out of it.
+    wait_pending_refs(my_pending);
+    WARN_ON_ONCE!(my_pending.stop_pending.get() != 0);
+    0
+}
+
+/// The task may stay: whatever was pending is done, unless a stopper is on its way and will see to it.
+#[inline(always)]
+fn affine_in_place(rq: RqRef, p: TaskRef, rf: &RqFlags) {
+    count(&kreplay_counters.affinity_stayed);
+    let done = p
+        .migration_pending
+        .get()
+        .filter(|pending| pending.stop_pending.get() == 0);
+    if done.is_some() {
+        p.migration_pending.set(None);
+    }
+    task_rq_unlock(rq, p, rf);
+    if let Some(pending) = done {
+        complete_pending(p, pending);
+    }
+}
+
+/// The pending object to wait for: the task's, if it has one, else mine. `migrate_enable` only looks.
+#[inline(always)]
+fn join_pending(
+    p: TaskRef,
+    my_pending: &'static SetAffinityPending,
+    dest_cpu: u32,
+    flags: u32,
+) -> Option<&'static SetAffinityPending> {
+    let pending = p.migration_pending.get();
+    if flags & SCA_MIGRATE_ENABLE != 0 {
+        return pending;
+    }
+    if let Some(shared) = pending {
+        shared.refs.fetch_add(1, Ordering::Relaxed);
+        // Valid for the newest mask; the older callers are served by it as well.
+        shared.arg.dest_cpu.set(dest_cpu as i32);
+        return pending;
+    }
+    my_pending.refs.store(1, Ordering::Relaxed);
+    my_pending.owner.set(Some(current()));
+    my_pending.arg.task.set(Some(p));
+    my_pending.arg.dest_cpu.set(dest_cpu as i32);
+    my_pending.arg.pending.set(Some(my_pending));
+    p.migration_pending.set(Some(my_pending));
+    Some(my_pending)
+}
+
+/// The task runs, maybe as the caller: its CPU's stopper has to move it. One work at a time.
+#[inline(always)]
+fn affine_by_stopper(rq: RqRef, p: TaskRef, rf: &RqFlags, pending: &'static SetAffinityPending) {
+    count(&kreplay_counters.affinity_running);
+    let stop_pending = pending.stop_pending.replace(1) != 0;
+    // The object stays as long as stop_pending is set; the stopper clears it.
+    preempt_disable();
+    let cpu = cpu_of(rq);
+    task_rq_unlock(rq, p, rf);
+    if !stop_pending {
+        let arg = VoidPtr::new(&pending.arg);
+        stop_one_cpu_nowait(cpu, migration_cpu_stop, arg, &pending.stop_work);
+    }
+    preempt_enable();
+}
+
+/// The task does not run: a queued one is moved now, a sleeping one when it wakes. One that may not
+/// migrate is left to its `migrate_enable`.
+#[inline(always)]
+fn affine_directly(
+    mut rq: RqRef,
+    p: TaskRef,
+    rf: &RqFlags,
+    pending: &'static SetAffinityPending,
+    dest_cpu: u32,
+) {
+    let mut done = false;
+    let queued = task_on_rq_queued(p);
+    count(if queued {
+        &kreplay_counters.affinity_queued
+    } else {
+        &kreplay_counters.affinity_sleeping
+    });
+    if !is_migration_disabled(p) {
+        if queued {
+            rq = move_queued_task(rq, p, dest_cpu);
+        }
+        if pending.stop_pending.get() == 0 {
+            p.migration_pending.set(None);
+            done = true;
+        }
+    }
+    task_rq_unlock(rq, p, rf);
+    if done {
+        complete_pending(p, pending);
+    }
+}
+
+/// Lets go of the object; the last one tells its owner.
+#[inline(always)]
+fn leave_pending(pending: &'static SetAffinityPending) {
     let owner = pending.owner.get().map(get_task_struct);
     let last = pending.refs.fetch_sub(1, Ordering::AcqRel) == 1;
     // From here on the object may be gone, if it is not mine.
@@ -475,10 +519,6 @@ fn affine_move_task(rq: RqRef, p: TaskRef, rf: &RqFlags, dest_cpu: u32, flags: u
         }
         put_task_struct(owner);
     }
-    // The others that share my object may still be on their way out of it.
-    wait_pending_refs(my_pending);
-    WARN_ON_ONCE!(my_pending.stop_pending.get() != 0);
-    0
 }
 
 /// Gives a task a new mask and moves it off a CPU that the mask does not have.
