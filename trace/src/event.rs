@@ -32,6 +32,11 @@ impl Comm {
         &self.0[..end]
     }
 
+    /// The bytes of the name and the zeros after it.
+    pub fn padded(&self) -> [u8; 16] {
+        self.0
+    }
+
     /// The name as text; bytes that are not UTF-8 are shown as U+FFFD.
     pub fn to_text(&self) -> String {
         String::from_utf8_lossy(self.as_bytes()).into_owned()

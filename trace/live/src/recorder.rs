@@ -4,7 +4,7 @@
 //! except for a stack that has not been seen before. An error does not stop the machine from inside a
 //! hit: it is kept, the next [`slice`](emu::Observer::slice) ends the run, and `finish` gives it back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::{ControlFlow, Range};
 
@@ -34,11 +34,13 @@ pub struct Recorder<'a, W: Write> {
     layout: Layout,
     code: Range<u64>,
     writer: Writer<W>,
-    hooks: BTreeMap<(VirtAddr, Site), Hook>,
+    /// Sorted by address and site.
+    hooks: Vec<((VirtAddr, Site), Hook)>,
     missing: Vec<String>,
-    /// By return address and the stack pointer after the return: what returns there.
-    returns: BTreeMap<(u64, u64), Vec<Return>>,
-    return_addresses: BTreeSet<u64>,
+    /// Probed functions that have been entered and not left, in the order of their entries.
+    returns: Vec<Return>,
+    /// Every address that a probed function has returned to; sorted.
+    return_addresses: Vec<VirtAddr>,
     /// By CPU: what the stopper is running.
     started: BTreeMap<u32, Started>,
     stack: Vec<Addr>,
@@ -52,6 +54,10 @@ pub struct Recorder<'a, W: Write> {
 /// A probed function that has been entered and not yet left.
 #[derive(Clone, Copy)]
 struct Return {
+    /// Where it returns to.
+    caller: VirtAddr,
+    /// The stack pointer when it has.
+    after: u64,
     what: Returning,
     cpu: u64,
     task: Addr,
@@ -75,19 +81,21 @@ impl<'a, W: Write> Recorder<'a, W> {
         cpus: u32,
     ) -> Result<Recorder<'a, W>, LiveError> {
         let (places, missing) = places(image);
+        let mut hooks: Vec<_> = places
+            .into_iter()
+            .map(|(addr, site, hook)| ((VirtAddr(addr.0), site), hook))
+            .collect();
+        hooks.sort_by_key(|(place, _)| *place);
         Ok(Recorder {
             image,
             cpus,
             layout: Layout::of(image)?,
             code: image.code_range(),
             writer,
-            hooks: places
-                .into_iter()
-                .map(|(addr, site, hook)| ((VirtAddr(addr.0), site), hook))
-                .collect(),
+            hooks,
             missing,
-            returns: BTreeMap::new(),
-            return_addresses: BTreeSet::new(),
+            returns: Vec::new(),
+            return_addresses: Vec::new(),
             started: BTreeMap::new(),
             stack: Vec::new(),
             stacks: BTreeMap::new(),
@@ -99,7 +107,7 @@ impl<'a, W: Write> Recorder<'a, W> {
 
     /// Watches the addresses of the default events.
     pub fn attach(&self, machine: &mut Machine) {
-        for (addr, site) in self.hooks.keys() {
+        for ((addr, site), _) in &self.hooks {
             machine.watch(*addr, *site);
         }
     }
@@ -372,7 +380,10 @@ impl<'a, W: Write> Recorder<'a, W> {
                         layout.arguments.fallback_p,
                     ),
                 };
+                let stack_pointer = reg(Reg::Rsp);
                 let entered = Return {
+                    caller: VirtAddr(target.read_u64(Addr(stack_pointer))?),
+                    after: stack_pointer.wrapping_add(8),
                     what,
                     cpu: match cpu_at {
                         Some(location) => argument(&target, location)?,
@@ -380,9 +391,7 @@ impl<'a, W: Write> Recorder<'a, W> {
                     },
                     task: Addr(argument(&target, task_at)?),
                 };
-                let stack_pointer = reg(Reg::Rsp);
-                let caller = target.read_u64(Addr(stack_pointer))?;
-                self.expect_return(cpu, caller, stack_pointer + 8, entered);
+                self.expect_return(cpu, entered);
                 return Ok(());
             }
             Hook::Tick => SchedulerTick {}.into(),
@@ -394,25 +403,27 @@ impl<'a, W: Write> Recorder<'a, W> {
         Ok(())
     }
 
-    fn expect_return(&mut self, cpu: &mut CpuView<'_>, caller: u64, after: u64, entered: Return) {
-        let waiting = self.returns.entry((caller, after)).or_default();
+    fn expect_return(&mut self, cpu: &mut CpuView<'_>, entered: Return) {
         // The same function on the same frame: the earlier call never returned.
-        waiting.retain(|earlier| earlier.what != entered.what);
-        waiting.push(entered);
+        self.returns.retain(|earlier| {
+            (earlier.what, earlier.caller, earlier.after)
+                != (entered.what, entered.caller, entered.after)
+        });
+        self.returns.push(entered);
         // A return address stays watched: there are few, and nothing happens at one without a call.
-        if self.return_addresses.insert(caller) {
-            cpu.watch(VirtAddr(caller), Site::Block);
+        if let Err(place) = self.return_addresses.binary_search(&entered.caller) {
+            self.return_addresses.insert(place, entered.caller);
+            cpu.watch(entered.caller, Site::Block);
         }
     }
 
     /// Control has come to an address that calls return to.
     fn returned(&mut self, cpu: &mut CpuView<'_>, at: VirtAddr) -> Result<(), Failed> {
-        let key = (at.0, cpu.reg(Reg::Rsp));
-        let Some(mut waiting) = self.returns.remove(&key) else {
-            return Ok(());
-        };
+        let after = cpu.reg(Reg::Rsp);
         // The last entered is left first, also where one left by a tail call to the other.
-        while let Some(entered) = waiting.pop() {
+        let left = |entered: &Return| entered.caller == at && entered.after == after;
+        while let Some(index) = self.returns.iter().rposition(left) {
+            let entered = self.returns.remove(index);
             let target = CpuTarget { cpu, at };
             let task = self.layout.task(&target, entered.task)?;
             let data: EventData = match entered.what {
@@ -525,15 +536,19 @@ impl<W: Write> Observer for Recorder<'_, W> {
             return;
         }
         if site == Site::Block
-            && self.return_addresses.contains(&at.0)
+            && self.return_addresses.binary_search(&at).is_ok()
             && let Err(failed) = self.returned(cpu, at)
         {
             self.keep(failed, cpu, at, None);
         }
-        if let Some(hook) = self.hooks.get(&(at, site)).copied()
-            && let Err(failed) = self.record(cpu, at, hook)
+        if let Ok(index) = self
+            .hooks
+            .binary_search_by_key(&(at, site), |(place, _)| *place)
         {
-            self.keep(failed, cpu, at, Some(hook));
+            let hook = self.hooks[index].1;
+            if let Err(failed) = self.record(cpu, at, hook) {
+                self.keep(failed, cpu, at, Some(hook));
+            }
         }
     }
 

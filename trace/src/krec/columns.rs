@@ -57,21 +57,57 @@ impl Predicted {
 struct Dictionary<T> {
     list: Vec<T>,
     numbers: BTreeMap<T, u64>,
+    /// By [`Key::slot`]: the value last looked up there. Most look-ups end here.
+    recent: Box<[Option<(T, u64)>; SLOTS]>,
 }
 
-impl<T: Copy + Ord> Dictionary<T> {
+const SLOTS: usize = 64;
+
+/// A value that can be kept in a dictionary.
+trait Key: Copy + Ord {
+    /// A number below [`SLOTS`] that differs for most values.
+    fn slot(self) -> usize;
+}
+
+fn slot(word: u64) -> usize {
+    (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize
+}
+
+impl Key for Comm {
+    fn slot(self) -> usize {
+        let bits = u128::from_le_bytes(self.padded());
+        slot(bits as u64 ^ ((bits >> 64) as u64).rotate_left(17))
+    }
+}
+
+impl Key for Addr {
+    fn slot(self) -> usize {
+        slot(self.0)
+    }
+}
+
+impl<T: Key> Dictionary<T> {
     fn new() -> Self {
         Dictionary {
             list: Vec::new(),
             numbers: BTreeMap::new(),
+            recent: Box::new([None; SLOTS]),
         }
     }
 
     fn number(&mut self, value: T) -> u64 {
-        *self.numbers.entry(value).or_insert_with(|| {
+        let recent = &mut self.recent[value.slot() % SLOTS];
+        if let Some((known, number)) = *recent
+            && known == value
+        {
+            return number;
+        }
+        let number = *self.numbers.entry(value).or_insert_with(|| {
             self.list.push(value);
             self.list.len() as u64 - 1
-        })
+        });
+        *recent = Some((value, number));
+        number
     }
 }
 
