@@ -38,7 +38,7 @@ static crashtypes: [CrashType; 19] = crash_types![
     "EXEC_NULL" || execute_location(0),
     "WRITE_RO" || write_location((&raw const RODATA_AREA) as u64),
     "WRITE_KERN" || write_location(do_overwritten as *const () as u64),
-    "LOOP" || loop { core::hint::spin_loop() },
+    "LOOP" || spin(),
     "SOFTLOCKUP" lkdtm_SOFTLOCKUP,
     "HARDLOCKUP" lkdtm_HARDLOCKUP,
     "SPINLOCKUP" lkdtm_SPINLOCKUP,
@@ -131,15 +131,19 @@ fn do_overwritten() {
 
 fn lkdtm_SOFTLOCKUP() {
     preempt_disable();
-    loop {
-        core::hint::spin_loop();
-    }
+    spin()
 }
 
 fn lkdtm_HARDLOCKUP() {
     local_irq_disable();
+    spin()
+}
+
+/// For ever. Straight code without `pause`, which an emulator gets through fast: it is waited for.
+fn spin() -> ! {
     loop {
-        core::hint::spin_loop();
+        // SAFETY: does nothing.
+        unsafe { asm!(".rept 250", "nop", ".endr", options(nomem, nostack)) };
     }
 }
 
