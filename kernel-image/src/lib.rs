@@ -13,12 +13,12 @@
 extern crate alloc;
 
 // Layers, lowest first.
-pub mod fence;
-#[path = "lib/mod.rs"]
-pub mod lib;
-pub mod include;
-pub mod mm;
-pub mod kernel;
 pub mod arch;
 pub mod drivers;
+pub mod fence;
+pub mod include;
 pub mod init;
+pub mod kernel;
+#[path = "lib/mod.rs"]
+pub mod lib;
+pub mod mm;

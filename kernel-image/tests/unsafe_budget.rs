@@ -11,7 +11,9 @@ fn places(text: &str) -> usize {
         .flat_map(|code| code.match_indices("unsafe ").map(move |(at, _)| (code, at)))
         .filter(|&(code, at)| {
             let rest = &code[at + "unsafe ".len()..];
-            ["{", "fn ", "impl", "extern"].iter().any(|what| rest.starts_with(what))
+            ["{", "fn ", "impl", "extern"]
+                .iter()
+                .any(|what| rest.starts_with(what))
         })
         .count()
 }
@@ -47,12 +49,27 @@ fn unsafe_md_is_true() {
         assert!(listed.insert(file.clone(), count).is_none(), "{file} twice");
     }
     for (file, count) in &found {
-        assert_eq!(listed.get(file), Some(count), "UNSAFE.md on {file} (found {count})");
+        assert_eq!(
+            listed.get(file),
+            Some(count),
+            "UNSAFE.md on {file} (found {count})"
+        );
     }
     for file in listed.keys() {
-        assert!(found.contains_key(file), "{file} is listed and has no unsafe code");
+        assert!(
+            found.contains_key(file),
+            "{file} is listed and has no unsafe code"
+        );
     }
-    assert!(found.len() * 5 <= files, "{} of {files} files have unsafe code", found.len());
+    assert!(
+        found.len() * 5 <= files,
+        "{} of {files} files have unsafe code",
+        found.len()
+    );
     let inside = |file: &&String| file.starts_with("kernel/") || file.starts_with("init/");
-    assert_eq!(found.keys().find(inside), None, "kernel/ and init/ are safe Rust");
+    assert_eq!(
+        found.keys().find(inside),
+        None,
+        "kernel/ and init/ are safe Rust"
+    );
 }

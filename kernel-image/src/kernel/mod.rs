@@ -7,7 +7,6 @@ pub mod smp;
 pub mod softirq;
 pub mod time;
 
-pub mod sched;
 pub mod cpu;
 pub mod exit;
 pub mod fork;
@@ -15,6 +14,7 @@ pub mod kreplay;
 pub mod kthread;
 pub mod locking;
 pub mod pid;
+pub mod sched;
 pub mod smpboot;
 pub mod stop_machine;
 pub mod workqueue;

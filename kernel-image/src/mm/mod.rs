@@ -13,5 +13,8 @@ pub fn memblock_image() -> (u64, u64) {
         static _text: u8;
         static _end: u8;
     }
-    (__pa((&raw const _text) as u64), __pa((&raw const _end) as u64))
+    (
+        __pa((&raw const _text) as u64),
+        __pa((&raw const _end) as u64),
+    )
 }

@@ -21,12 +21,12 @@ pub mod spinlock;
 pub mod timer;
 pub mod tracepoint;
 // Scheduler and what builds on it.
-pub mod sched;
 pub mod completion;
 pub mod cpu;
 pub mod cpuhotplug;
 pub mod kthread;
 pub mod mutex;
+pub mod sched;
 pub mod smpboot;
 pub mod stop_machine;
 pub mod swait;
