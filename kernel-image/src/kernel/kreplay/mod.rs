@@ -8,6 +8,7 @@ pub mod idle;
 use crate::arch::x86::include::asm::current::current;
 use crate::include::linux::sched::CommBuf;
 use crate::kernel::params::param;
+use crate::kernel::sched::core::sched_exec;
 
 /// A workload: runs as pid 1 and returns when it is done.
 struct Workload {
@@ -41,7 +42,8 @@ pub fn run_workload() {
     match (chosen, name) {
         (Some(workload), _) => {
             crate::pr_info!("Run workload {} as init process", workload.name);
-            // What an exec of /sbin/init would have named it.
+            // What an exec of /sbin/init would have done to the task: a better CPU, another name.
+            sched_exec();
             current().set_comm(&CommBuf::format(format_args!("init")));
             (workload.run)();
         }

@@ -21,7 +21,8 @@ pub mod tick;
 pub mod wakeup;
 
 pub use affinity::{
-    migrate_disable, migrate_enable, sched_getaffinity, sched_setaffinity, set_cpus_allowed_ptr,
+    migrate_disable, migrate_enable, sched_exec, sched_getaffinity, sched_setaffinity,
+    set_cpus_allowed_ptr,
 };
 pub use fork::{sched_cgroup_fork, sched_fork, sched_post_fork, wake_up_new_task};
 pub use init::{init_idle, sched_cpu_activate, sched_cpu_starting, sched_init, sched_init_smp};

@@ -31,7 +31,7 @@ use crate::include::linux::sched::{
     task_cpu,
 };
 use crate::include::linux::spinlock::{raw_spin_lock, raw_spin_unlock};
-use crate::include::linux::stop_machine::{CpuStopWork, stop_one_cpu_nowait};
+use crate::include::linux::stop_machine::{CpuStopWork, stop_one_cpu, stop_one_cpu_nowait};
 use crate::include::trace::events::stop::trace_stop_complete_pending;
 use crate::kernel::kreplay::counters::{count, kreplay_counters};
 use crate::kernel::kthread::kthread_is_per_cpu;
@@ -39,10 +39,10 @@ use crate::kernel::sched::completion::{complete_all, wait_for_completion};
 use crate::kernel::sched::core::schedule::schedule;
 use crate::kernel::sched::core::wakeup::wake_up_process;
 use crate::kernel::sched::sched::{
-    DEQUEUE_NOCLOCK, DEQUEUE_SAVE, ENQUEUE_NOCLOCK, ENQUEUE_RESTORE, RqFlags, RqRef, cpu_of,
-    cpu_rq, is_kthread, is_migration_disabled, raw_spin_rq_lock, raw_spin_rq_unlock, same_rq,
-    task_current, task_on_cpu, task_on_rq_queued, task_rq, task_rq_lock, task_rq_unlock, this_rq,
-    update_rq_clock,
+    DEQUEUE_NOCLOCK, DEQUEUE_SAVE, ENQUEUE_NOCLOCK, ENQUEUE_RESTORE, RqFlags, RqRef, WF_EXEC,
+    cpu_of, cpu_rq, is_kthread, is_migration_disabled, raw_spin_rq_lock, raw_spin_rq_unlock,
+    same_rq, task_current, task_on_cpu, task_on_rq_queued, task_rq, task_rq_lock, task_rq_unlock,
+    this_rq, update_rq_clock,
 };
 use crate::kernel::smp::flush_smp_call_function_queue;
 use crate::{BUG, WARN_ON_ONCE, pr_info, stack_pinned};
@@ -89,6 +89,13 @@ impl MigrationArg {
             dest_cpu: Shared::new(0),
             pending: Shared::new(None),
         }
+    }
+}
+
+impl StackObject for MigrationArg {
+    fn quiescent(&self) -> bool {
+        // Read by one stopper, before the request's `done` fires, which the owner waits for.
+        true
     }
 }
 
@@ -518,6 +525,29 @@ fn leave_pending(pending: &'static SetAffinityPending) {
             wake_up_process(owner);
         }
         put_task_struct(owner);
+    }
+}
+
+/// The current task is about to become another program, with nothing in any cache: the cheapest moment
+/// to move it to a better CPU.
+///
+/// # Context
+/// May sleep.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sched_exec() {
+    let p = current();
+    let guard = p.pi_lock.lock_irqsave();
+    let cpu = task_cpu(p);
+    let dest_cpu = (p.class().select_task_rq)(p, cpu as i32, WF_EXEC) as u32;
+    let go = dest_cpu != cpu && cpu_active(dest_cpu);
+    drop(guard);
+    if go {
+        stack_pinned!(let arg = MigrationArg::new());
+        arg.task.set(Some(p));
+        arg.dest_cpu.set(dest_cpu as i32);
+        stop_one_cpu(cpu, migration_cpu_stop, VoidPtr::new(arg));
     }
 }
 

@@ -3,7 +3,7 @@
 //! Linux: `kernel/sched/fair.c` (v6.8): `select_task_rq_fair`, `select_idle_sibling`,
 //! `find_idlest_cpu`. Kept: no choice before the boot's CPUs are up (no domains yet: the previous CPU),
 //! then one cache domain over the active CPUs: the target if idle, the previous CPU, a recent one,
-//! a scan from the target; a new task goes to the idlest CPU. Left out, until load tracking and
+//! a scan from the target; a new task, and one at its exec, goes to the idlest CPU. Left out, until load tracking and
 //! domains come: wake_wide and wake_affine's weights, the scan limit, SMT, capacity, energy.
 //! Differs: `find_idlest_cpu` compares idle CPUs by their idle_stamp and busy ones by the number of
 //! tasks instead of load.
@@ -15,7 +15,7 @@ use crate::include::linux::sched::{SCHED_IDLE, TaskRef};
 use crate::kernel::sched::core::idle_cpu;
 use crate::kernel::sched::core::init::sched_smp_initialized;
 use crate::kernel::sched::fair::sched_idle_cpu;
-use crate::kernel::sched::sched::{WF_CURRENT_CPU, WF_FORK, WF_TTWU, cpu_rq};
+use crate::kernel::sched::sched::{WF_CURRENT_CPU, WF_EXEC, WF_FORK, WF_TTWU, cpu_rq};
 use core::sync::atomic::Ordering;
 
 /// Chooses a CPU. The caller checks that the task may run there.
@@ -34,7 +34,7 @@ pub fn select_task_rq_fair(p: TaskRef, prev_cpu: i32, wake_flags: i32) -> i32 {
         let target = wake_affine_idle(this, prev, p);
         return select_idle_sibling(p, prev, target, span) as i32;
     }
-    if wake_flags & WF_FORK != 0 {
+    if wake_flags & (WF_FORK | WF_EXEC) != 0 {
         return find_idlest_cpu(span, prev) as i32;
     }
     prev_cpu
