@@ -34,7 +34,7 @@ use crate::kernel::smpboot::{
     idle_thread_get, smpboot_create_threads, smpboot_register_percpu_thread, smpboot_unpark_threads,
 };
 use crate::kernel::time::hrtimer::hrtimers_prepare_cpu;
-use crate::kernel::time::sleep_timeout::usleep_range;
+use crate::kernel::time::timer::sleep::usleep_range;
 use crate::kernel::time::timer::timers_prepare_cpu;
 use crate::kernel::workqueue::{workqueue_online_cpu, workqueue_prepare_cpu};
 use crate::{BUG_ON, WARN_ON, WARN_ON_ONCE, pr_err};

@@ -40,7 +40,7 @@ use crate::kernel::sched::core::{
 use crate::kernel::sched::sched::cpu_rq;
 use crate::kernel::sched::wait::{wait_event, wake_up};
 use crate::kernel::stop_machine::stop_cpus;
-use crate::kernel::time::sleep_timeout::{msleep, usleep_range};
+use crate::kernel::time::timer::sleep::{msleep, usleep_range};
 use crate::pr_info;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

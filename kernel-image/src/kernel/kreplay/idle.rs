@@ -1,7 +1,7 @@
 //! The workload `idle`: a bare boot, some quiet milliseconds, the end. `idle.ms=` says how many.
 
 use crate::kernel::params::param_u64;
-use crate::kernel::time::sleep_timeout::msleep;
+use crate::kernel::time::timer::sleep::msleep;
 use crate::pr_info;
 
 /// Sleeps, as pid 1.

@@ -2,7 +2,6 @@
 pub mod clockevents;
 pub mod hrtimer;
 pub mod jiffies;
-pub mod sleep_timeout;
 pub mod tick_common;
 pub mod tick_sched;
 pub mod timekeeping;

@@ -3,6 +3,8 @@
 //! Linux: kernel/time/timer.c, v6.8. **Kept** 9 levels of 64 buckets with growing granularity, no cascading,
 //! expiry never early, TIMER_SOFTIRQ. **Left out** deferrable timers, a base for NO_HZ, timer migration.
 //! **Locks** `base.lock`, interrupts off; a leaf.
+pub mod sleep;
+
 use crate::arch::x86::include::asm::processor::cpu_relax;
 use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;

@@ -35,7 +35,7 @@ use crate::kernel::sched::sched::{
     raw_spin_rq_unlock, rq_clock, rq_lock_irqsave, rq_unlock_irqrestore, task_on_cpu,
     task_on_rq_queued, task_rq_lock, task_rq_unlock, this_rq, update_rq_clock,
 };
-use crate::kernel::time::sleep_timeout::schedule_hrtimeout;
+use crate::kernel::time::timer::sleep::schedule_hrtimeout;
 
 /// Wakes a task if its state is in `state`. True if it was woken.
 ///

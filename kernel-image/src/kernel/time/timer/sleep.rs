@@ -1,5 +1,5 @@
-//! Sleeping for a time. Linux: `kernel/time/sleep_timeout.c` in later versions, `kernel/time/timer.c` and
-//! `hrtimer.c` in v6.8.
+//! Sleeping for a time. Linux: `kernel/time/timer.c` and `hrtimer.c` (v6.8): `schedule_timeout`, `msleep`,
+//! `usleep_range`, `schedule_hrtimeout`.
 //!
 //! Kept: `schedule_hrtimeout`, `usleep_range`, `msleep`, `schedule_timeout`. Left out: slack ranges,
 //! signals. Differs: `schedule_timeout` uses a high-resolution timer rounded up to jiffies, not the wheel.
