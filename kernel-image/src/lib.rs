@@ -12,7 +12,7 @@
 
 extern crate alloc;
 
-// Layers, lowest first.
+// Layers, lowest first: arch/x86/include, fence, lib, include, mm, kernel, arch/x86/kernel, drivers, init.
 pub mod arch;
 pub mod drivers;
 pub mod fence;

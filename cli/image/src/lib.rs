@@ -70,34 +70,9 @@ pub fn build(source_dir: &Path, out_dir: &Path) -> Result<Built, Error> {
     })?;
     let out = absolute(out_dir)?;
     let target_dir = out.join("target");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(&cargo);
-    clear_environment(&mut command);
-    command
-        .current_dir(&source)
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--features",
-            "image",
-            "--bin",
-            "vmlinux",
-        ])
-        .args(["--target", TARGET])
-        .arg("--target-dir")
-        .arg(&target_dir)
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&source)?);
-    let status = command.status().map_err(|cause| Error::Spawn {
-        program: cargo,
-        cause,
-    })?;
-    if !status.success() {
-        return Err(Error::Cargo {
-            dir: source,
-            status,
-        });
-    }
+    let mut command = cargo(&source, "build", &target_dir)?;
+    command.args(["--bin", "vmlinux"]);
+    run(command, &source)?;
     let product = target_dir.join(TARGET).join("release/vmlinux");
     let bytes = std::fs::read(&product).map_err(|cause| Error::Io {
         path: product,
@@ -109,6 +84,48 @@ pub fn build(source_dir: &Path, out_dir: &Path) -> Result<Built, Error> {
         cause,
     })?;
     describe(elf, &bytes)
+}
+
+/// Lints the kernel in `source_dir` with the image's own flags; a warning is an error. The messages go to
+/// this process's standard error.
+pub fn lint(source_dir: &Path, out_dir: &Path) -> Result<(), Error> {
+    let source = absolute(source_dir)?;
+    let mut command = cargo(&source, "clippy", &out_dir.join("target"))?;
+    command.args(["--lib", "--bins", "--", "-D", "warnings"]);
+    run(command, &source)
+}
+
+/// A cargo command on the kernel in `source`, with every flag and a clean environment; the caller adds what to
+/// build.
+fn cargo(source: &Path, subcommand: &str, target_dir: &Path) -> Result<Command, Error> {
+    let mut command = Command::new(cargo_program());
+    clear_environment(&mut command);
+    command
+        .current_dir(source)
+        .args([subcommand, "--release", "--locked", "--features", "image"])
+        .args(["--target", TARGET])
+        .arg("--target-dir")
+        .arg(target_dir)
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(source)?);
+    Ok(command)
+}
+
+fn cargo_program() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+fn run(mut command: Command, source: &Path) -> Result<(), Error> {
+    let status = command.status().map_err(|cause| Error::Spawn {
+        program: cargo_program(),
+        cause,
+    })?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Error::Cargo {
+        dir: source.into(),
+        status,
+    })
 }
 
 /// Reads identity and build-id of an image that exists.
