@@ -6,7 +6,7 @@
 
 use crate::arch::x86::include::asm::current::current;
 use crate::include::linux::completion::Completion;
-use crate::include::linux::sched::{__set_current_state, TASK_IDLE, TASK_UNINTERRUPTIBLE};
+use crate::include::linux::sched::{__set_current_state, TASK_UNINTERRUPTIBLE};
 use crate::include::linux::spinlock::{raw_spin_lock_irq, raw_spin_unlock_irq};
 use crate::include::linux::swait::SwaitQueue;
 use crate::kernel::sched::core::schedule;
@@ -54,9 +54,12 @@ pub extern "C" fn wait_for_completion(x: &'static Completion) {
     wait_for_common(x, TASK_UNINTERRUPTIBLE);
 }
 
-/// The same without counting as load.
-pub fn wait_for_completion_state_idle(x: &'static Completion) {
-    wait_for_common(x, TASK_IDLE);
+/// The same, asleep in the given state: one that signals do not end (there are none).
+///
+/// # Context
+/// May sleep.
+pub fn wait_for_completion_state(x: &'static Completion, state: u32) {
+    wait_for_common(x, state);
 }
 
 fn wait_for_common(x: &'static Completion, state: u32) {
