@@ -1,9 +1,11 @@
 //! No task runs outside its mask, except while a change of the mask is under way.
 //!
-//! Linux keeps a running task on a forbidden CPU from the change of its mask until the stopper has
-//! moved it (linux-facts.md, T8). So from `move:affinity_entry` until whoever asked has come out of the
-//! change, its mask is allowed beside the one before. Two changes of one task at a time may take effect
-//! in either order, which no event tells: then both are allowed until a later sign decides.
+//! Linux changes a mask at once, but a task that runs, or that has disabled its migration, stays where
+//! it is until a stopper's work or its own migrate_enable moves it (linux-facts.md, T8). So a change is
+//! under way from `move:affinity_entry` until it has surely been written (whoever asked has gone on)
+//! and the task is on a CPU of the new mask; until then the mask before is allowed beside it. Two
+//! changes that are being written at one time may come in either order, which no event tells: then both
+//! are allowed until a later sign decides.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +17,9 @@ struct Ask {
     mask: u64,
     /// Pid of the task that asked.
     by: i32,
-    /// Whether another change of the same task was under way at the same time.
+    /// Whether the mask has surely been written.
+    written: bool,
+    /// Whether another change of the same task may have been written before or after this one.
     overlapped: bool,
 }
 
@@ -23,36 +27,62 @@ struct Ask {
 struct Masks {
     /// The mask in force, or the union of those that may be; `None` until one is known.
     settled: Option<u64>,
+    /// In the order they were asked for.
     asks: Vec<Ask>,
-    /// Works of the stopper queued for the task and not done.
-    works: u32,
+    /// The CPU that the task belongs to, as far as events have told.
+    cpu: Option<u32>,
+}
+
+fn has(mask: u64, cpu: u32) -> bool {
+    cpu < 64 && mask >> cpu & 1 != 0
 }
 
 impl Masks {
     fn ask(&mut self, mask: u64, by: i32) {
-        for other in &mut self.asks {
+        let mut overlapped = false;
+        for other in self.asks.iter_mut().filter(|other| !other.written) {
             other.overlapped = true;
+            overlapped = true;
         }
-        let overlapped = !self.asks.is_empty();
         self.asks.push(Ask {
             mask,
             by,
+            written: false,
             overlapped,
         });
     }
 
-    /// The task `by` has come out of its change, if it was in one.
-    fn end(&mut self, by: i32) {
-        let settled = &mut self.settled;
+    /// The task `by` has gone on: what it asked for is written.
+    fn written(&mut self, by: i32) {
+        for ask in self.asks.iter_mut().filter(|ask| ask.by == by) {
+            ask.written = true;
+        }
+        self.settle();
+    }
+
+    fn is_on(&mut self, cpu: u32) {
+        self.cpu = Some(cpu);
+        self.settle();
+    }
+
+    /// Ends the changes that have been carried out, and those before them.
+    fn settle(&mut self) {
+        let Some(cpu) = self.cpu else {
+            return;
+        };
+        let done = |ask: &Ask| ask.written && has(ask.mask, cpu);
+        let Some(last) = self.asks.iter().rposition(done) else {
+            return;
+        };
+        let ask = &self.asks[last];
+        self.settled = Some(match (ask.overlapped, self.settled) {
+            (true, Some(before)) => before | ask.mask,
+            _ => ask.mask,
+        });
+        let mut index = 0;
         self.asks.retain(|ask| {
-            if ask.by != by {
-                return true;
-            }
-            *settled = Some(match (ask.overlapped, *settled) {
-                (true, Some(before)) => before | ask.mask,
-                _ => ask.mask,
-            });
-            false
+            index += 1;
+            index > last + 1 || !ask.written
         });
     }
 
@@ -74,9 +104,9 @@ const NAME: &str = "inside its mask";
 const STAYS: [i64; 2] = [0, 0x100];
 
 impl InMask {
-    fn asker_is_out(&mut self, by: i32, of: impl Fn(&Masks) -> bool) {
-        for masks in self.tasks.values_mut().filter(|masks| of(masks)) {
-            masks.end(by);
+    fn goes_on(&mut self, asker: i32) {
+        for masks in self.tasks.values_mut() {
+            masks.written(asker);
         }
     }
 }
@@ -85,23 +115,28 @@ impl Invariant for InMask {
     fn event(&mut self, event: &Event, found: &mut Vec<Violation>) {
         match &event.data {
             EventData::MoveAffinityEntry(e) => {
-                self.asker_is_out(event.pid, |_| true);
+                self.goes_on(event.pid);
                 let masks = self.tasks.entry(e.pid).or_default();
+                masks.is_on(e.task_cpu);
                 masks.ask(e.new_mask.0, event.pid);
             }
-            EventData::StopWorkQueue(e) if e.task_pid != 0 => {
-                self.tasks.entry(e.task_pid).or_default().works += 1;
+            EventData::SchedMigrateTask(e) => {
+                if let Some(masks) = self.tasks.get_mut(&e.pid) {
+                    masks.is_on(e.dest_cpu as u32);
+                }
             }
+            // What the kernel itself holds at this instant, if the task is where it says.
             EventData::StopWorkDone(e) if e.task_pid != 0 => {
                 let masks = self.tasks.entry(e.task_pid).or_default();
-                masks.works = masks.works.saturating_sub(1);
-                // What the kernel itself holds at this instant.
-                masks.settled = Some(e.task_cpus_mask.0);
+                if has(e.task_cpus_mask.0, e.task_cpu as u32) {
+                    masks.settled = Some(e.task_cpus_mask.0);
+                    masks.asks.retain(|ask| !ask.written);
+                }
             }
-            // Completed by the asker itself: it changed the mask and needed no stopper.
+            // Completed by the asker itself: it wrote the mask and needed no stopper.
             EventData::StopComplete(e) if e.task_pid != 0 => {
                 if let Some(masks) = self.tasks.get_mut(&e.task_pid) {
-                    masks.end(event.pid);
+                    masks.written(event.pid);
                 }
             }
             // Forced elsewhere: the fallback may widen the mask itself.
@@ -109,18 +144,22 @@ impl Invariant for InMask {
                 self.tasks.remove(&e.pid);
             }
             EventData::SchedProcessExit(e) => {
-                self.asker_is_out(e.pid, |_| true);
+                self.goes_on(e.pid);
                 self.tasks.remove(&e.pid);
             }
             EventData::SchedSwitch(e) => {
-                // Inside the change an asker sleeps only to wait for a work.
+                // Whoever sleeps inside a change has written the mask and waits for the move.
                 if !STAYS.contains(&e.prev_state) {
-                    self.asker_is_out(e.prev_pid, |masks| masks.works == 0);
+                    self.goes_on(e.prev_pid);
                 }
-                let allowed = self.tasks.get(&e.next_pid).and_then(Masks::allowed);
-                if let Some(mask) = allowed
-                    && e.next_pid != 0
-                    && (event.cpu >= 64 || mask >> event.cpu & 1 == 0)
+                if e.next_pid == 0 {
+                    return;
+                }
+                let Some(masks) = self.tasks.get_mut(&e.next_pid) else {
+                    return;
+                };
+                if let Some(mask) = masks.allowed()
+                    && !has(mask, event.cpu)
                 {
                     found.push(Violation {
                         invariant: NAME,
@@ -131,6 +170,7 @@ impl Invariant for InMask {
                         ),
                     });
                 }
+                masks.is_on(event.cpu);
             }
             _ => {}
         }
@@ -142,73 +182,102 @@ mod tests {
     use super::super::testing::{broken, comm, events, switch};
     use super::*;
     use crate::event::Addr;
-    use crate::events::{Mask, MoveAffinityEntry, StopComplete};
+    use crate::events::{Mask, MoveAffinityEntry, SchedMigrateTask, StopComplete};
 
-    fn affinity(pid: i32, mask: u64) -> EventData {
-        MoveAffinityEntry {
-            comm: comm(pid),
-            pid,
+    /// `by` asks on CPU 1 that pid 5 be moved to `mask`.
+    fn affinity(by: i32, task_cpu: u32, mask: u64) -> (u32, i32, EventData) {
+        let ask = MoveAffinityEntry {
+            comm: comm(5),
+            pid: 5,
             prio: 120,
-            task_cpu: 0,
+            task_cpu,
             on_rq: 1,
             on_cpu: 1,
             new_mask: Mask(mask),
-        }
-        .into()
+        };
+        (1, by, ask.into())
     }
 
-    fn complete(pid: i32) -> EventData {
-        StopComplete {
+    fn complete(by: i32) -> (u32, i32, EventData) {
+        let complete = StopComplete {
             done: Addr(0),
             pending: Addr(8),
             task: Addr(16),
-            task_pid: pid,
-            task_comm: comm(pid),
-        }
-        .into()
+            task_pid: 5,
+            task_comm: comm(5),
+        };
+        (1, by, complete.into())
+    }
+
+    fn migrate(by: i32, dest_cpu: i32) -> (u32, i32, EventData) {
+        let migrate = SchedMigrateTask {
+            comm: comm(5),
+            pid: 5,
+            prio: 120,
+            orig_cpu: 0,
+            dest_cpu,
+        };
+        (1, by, migrate.into())
+    }
+
+    /// Pid 5 comes to a CPU.
+    fn runs(cpu: u32) -> (u32, i32, EventData) {
+        (cpu, 0, switch((0, 120), 0, (5, 120)))
+    }
+
+    /// Pid `by` goes to sleep on CPU 1.
+    fn sleeps(by: i32) -> (u32, i32, EventData) {
+        (1, by, switch((by, 120), 1, (0, 120)))
     }
 
     #[test]
     fn while_a_change_is_under_way_the_old_cpu_is_allowed() {
         let rows = |last_cpu| {
             events([
-                (1, 7, affinity(5, 0b01)),
-                (1, 7, complete(5)),
-                (1, 7, affinity(5, 0b10)),
-                (0, 0, switch((0, 120), 0, (5, 120))),
-                (0, 5, switch((5, 120), 0x100, (0, 120))),
-                (1, 7, complete(5)),
-                (last_cpu, 0, switch((0, 120), 0, (5, 120))),
+                affinity(7, 0, 0b01),
+                complete(7),
+                affinity(7, 0, 0b10),
+                runs(0),
+                // Waits for the stopper, or for the task's own migrate_enable.
+                sleeps(7),
+                runs(0),
+                migrate(10, 1),
+                runs(last_cpu),
             ])
         };
         assert_eq!(broken(InMask::default(), &rows(1)), []);
         let found = broken(InMask::default(), &rows(0));
-        assert_eq!(found, [(6, "5 runs on CPU 0, its mask is 0x2".to_owned())]);
+        assert_eq!(found, [(7, "5 runs on CPU 0, its mask is 0x2".to_owned())]);
     }
 
     #[test]
-    fn a_change_without_a_work_is_over_when_the_asker_leaves() {
-        let rows = events([
-            (1, 7, affinity(5, 0b01)),
-            (1, 7, complete(5)),
-            (1, 7, affinity(5, 0b10)),
-            (1, 7, switch((7, 120), 1, (0, 120))),
-            (0, 0, switch((0, 120), 0, (5, 120))),
-        ]);
-        assert_eq!(broken(InMask::default(), &rows).len(), 1);
+    fn a_change_of_a_task_that_is_in_its_new_mask_is_over_when_the_asker_goes_on() {
+        let rows = |cpu| {
+            events([
+                affinity(7, 0, 0b01),
+                complete(7),
+                affinity(7, 1, 0b10),
+                sleeps(7),
+                runs(cpu),
+            ])
+        };
+        assert_eq!(broken(InMask::default(), &rows(1)), []);
+        assert_eq!(broken(InMask::default(), &rows(0)).len(), 1);
     }
 
     #[test]
     fn two_changes_at_once_may_take_effect_in_either_order() {
         let rows = |cpu| {
             events([
-                (1, 7, affinity(5, 0b001)),
-                (1, 7, complete(5)),
-                (1, 7, affinity(5, 0b010)),
-                (2, 8, affinity(5, 0b100)),
-                (2, 8, complete(5)),
-                (1, 7, complete(5)),
-                (cpu, 0, switch((0, 120), 0, (5, 120))),
+                affinity(7, 0, 0b001),
+                complete(7),
+                affinity(7, 0, 0b010),
+                affinity(8, 0, 0b100),
+                migrate(8, 2),
+                complete(8),
+                migrate(7, 1),
+                complete(7),
+                runs(cpu),
             ])
         };
         assert_eq!(broken(InMask::default(), &rows(1)), []);
@@ -218,7 +287,6 @@ mod tests {
 
     #[test]
     fn a_task_whose_mask_was_never_told_is_not_judged() {
-        let rows = events([(3, 0, switch((0, 120), 0, (5, 120)))]);
-        assert_eq!(broken(InMask::default(), &rows), []);
+        assert_eq!(broken(InMask::default(), &events([runs(3)])), []);
     }
 }
