@@ -1,7 +1,7 @@
 //! Boots an image and prints its console: the tool for debugging a kernel before anything else works.
 //!
 //! `boot IMAGE [--smp N] [--mem MIB] [--append "..."] [--until NS] [--quantum Q] [--seed S]`
-//! `     [--exceptions] [--interrupts] [--break ADDR|SYMBOL]... [--hang NS] [--quiet] [--verify] [--digest] [--sites N]`
+//! `     [--exceptions] [--interrupts] [--break ADDR|SYMBOL]... [--hang NS] [--quiet] [--verify] [--digest] [--sites N] [--registers]`
 //!
 //! `--exceptions` prints every exception taken, `--interrupts` every device interrupt, `--break` a
 //! line with registers whenever the function is entered. Errors come with the registers of every
@@ -134,7 +134,7 @@ fn run() -> Result<ExitCode, String> {
     };
     let (mut image, mut until, mut breaks) = (None, None, Vec::new());
     let (mut exceptions, mut interrupts, mut quiet) = (false, false, false);
-    let (mut verify, mut digest, mut sites) = (false, false, 0);
+    let (mut verify, mut digest, mut sites, mut registers) = (false, false, 0, false);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} needs a value"));
         let number = |s: String| s.parse::<u64>().map_err(|e| format!("{s}: {e}"));
@@ -157,6 +157,7 @@ fn run() -> Result<ExitCode, String> {
             "--sites" => sites = number(value()?)?,
             "--verify" => verify = true,
             "--digest" => digest = true,
+            "--registers" => registers = true,
             _ => image = Some(arg),
         }
     }
@@ -240,6 +241,9 @@ fn run() -> Result<ExitCode, String> {
         machine.longest_stretch(),
         machine.summary()
     );
+    if registers {
+        eprint!("{}", machine.registers());
+    }
     if digest {
         let hex = machine.digest().map(|b| format!("{b:02x}")).concat();
         eprintln!("digest {hex}");

@@ -46,14 +46,37 @@ impl Block {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Line {
     pub(crate) pc: u64,
-    pub(crate) size: u32,
-    pub(crate) mode: u32,
-    pub(crate) generation: u32,
+    /// Size in bytes, and the hidden flags of the mode above it: [`shape`].
+    pub(crate) shape: u64,
+    /// Generation, and [`flag`] bits above it: equal to the generation alone if nothing but counting
+    /// is to be done.
+    pub(crate) tag: u64,
     pub(crate) insns: u32,
-    /// [`flag`] bits; zero means that nothing but counting is to be done.
-    pub(crate) flags: u32,
     /// Index for [`Blocks::get`].
     pub(crate) block: u32,
+}
+
+impl Line {
+    /// The [`flag`] bits.
+    pub(crate) fn flags(&self) -> u32 {
+        (self.tag >> 32) as u32
+    }
+
+    /// Size in bytes.
+    pub(crate) fn size(&self) -> u32 {
+        self.shape as u32
+    }
+}
+
+/// What two blocks at one address can differ in: size and mode.
+#[inline(always)]
+pub(crate) fn shape(size: u32, mode: u32) -> u64 {
+    u64::from(mode) << 32 | u64::from(size)
+}
+
+/// The tag of a line.
+pub(crate) fn tag(generation: u32, flags: u32) -> u64 {
+    u64::from(flags) << 32 | u64::from(generation)
 }
 
 /// What makes a block more than a number of instructions.

@@ -13,7 +13,7 @@ mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::blocks::{Blocks, Line, flag};
+use crate::blocks::{self, Blocks, Line, flag};
 use crate::decode::{Decoder, Kind, Mode};
 use crate::deliver::{self, DOUBLE_FAULT, Nested, Source};
 use crate::device::cmos::Cmos;
@@ -99,6 +99,8 @@ pub(crate) struct Core {
     /// The same, of MSR instructions in the block that is about to run.
     pub(crate) to_hook_here: Vec<VirtAddr>,
     reported: [Option<(VcpuId, u64, u64)>; 2],
+    /// The hooked instruction reached last: number of its block, address.
+    last_site: Option<(u64, u64)>,
     requests: Requests,
     port_accesses: (u64, usize),
 
@@ -154,6 +156,7 @@ impl Core {
             to_hook: Vec::new(),
             to_hook_here: Vec::new(),
             reported: [None; 2],
+            last_site: None,
             requests: Requests::default(),
             port_accesses: (0, 0),
             serial: Serial::default(),
@@ -257,6 +260,13 @@ impl Core {
         self.rearm();
         if let Some(verify) = &mut self.verify {
             verify.delivered(self.vcpu.0 as usize);
+        }
+    }
+
+    /// The instruction at RIP did not complete: a fault, or a device. Repairs what a hook on it did.
+    pub(crate) fn interrupted(&self, cpu: &Cpu) {
+        if self.last_site == Some((self.executed, cpu.linear_rip().0)) {
+            cpu.flags_are_computed();
         }
     }
 
@@ -368,7 +378,7 @@ impl Core {
         self.entry = self.count;
         self.count += u64::from(line.insns);
         self.block_pc = line.pc;
-        self.block_size = line.size;
+        self.block_size = line.size();
         self.block = line.block;
     }
 
@@ -376,9 +386,8 @@ impl Core {
     fn line(&mut self, cpu: &Cpu, pc: u64, size: u32) -> Result<Line, Error> {
         let hflags = cpu.hflags();
         let line = self.blocks.line(pc);
-        if (line.pc, line.size, line.mode, line.generation)
-            == (pc, size, hflags & hf::MODE, self.generation)
-        {
+        let shape = blocks::shape(size, hflags & hf::MODE);
+        if (line.pc, line.shape, line.tag as u32) == (pc, shape, self.generation) {
             return Ok(line);
         }
         let at = cpu
@@ -414,18 +423,34 @@ impl Core {
             }
         }
         self.longest_stretch = self.longest_stretch.max(insns.into());
-        let mode = hflags & hf::MODE;
+        let tag = blocks::tag(self.generation, flags);
         let line = Line {
             pc,
-            size,
-            mode,
-            generation: self.generation,
+            shape,
+            tag,
             insns,
-            flags,
             block: index,
         };
         self.blocks.set_line(line);
         Ok(line)
+    }
+
+    /// Notices that the engine gave up the current block in the middle.
+    ///
+    /// It does so when an instruction overwrites the block it is in, and then runs that instruction
+    /// alone. No other way leads from a block to a block of one instruction inside it that is no
+    /// control transfer: an instruction that ends blocks by its nature is the last of its own.
+    fn notice_restart(&mut self, cpu: &Cpu, pc: u64, size: u32) -> Result<(), Error> {
+        let Some(index) = self.index_of(VirtAddr(pc)) else {
+            return Ok(());
+        };
+        let line = self.line(cpu, pc, size)?;
+        if line.insns == 1 && line.flags() & flag::SPLIT != 0 {
+            self.interrupted(cpu);
+            self.take_back();
+            self.leave_block(index);
+        }
+        Ok(())
     }
 
     #[cold]
@@ -433,6 +458,9 @@ impl Core {
     fn block_slow(&mut self, observer: &mut dyn Observer, cpu: &Cpu, pc: u64, size: u32) -> Flow {
         if self.flush_pending {
             self.new_generation();
+        }
+        if let Err(e) = self.notice_restart(cpu, pc, size) {
+            return self.fatal(e.kind(), e.message().to_string());
         }
         let legal = !self.split;
         if legal && (self.count >= self.limit || self.power_off || self.can_interrupt(cpu)) {
@@ -447,7 +475,7 @@ impl Core {
             self.stop = Some(Stop::Sites);
             return Flow::Stop;
         }
-        if line.flags & flag::WATCHED != 0 && legal {
+        if line.flags() & flag::WATCHED != 0 && legal {
             self.report(observer, cpu, pc, self.count, Site::Block);
             if self.settle_requests(self.count) {
                 self.stop = Some(Stop::Sites);
@@ -456,8 +484,8 @@ impl Core {
         }
         self.enter(&line);
         self.illegal_entry = (!legal).then_some(self.entry);
-        self.flush_pending = line.flags & flag::FLUSHES != 0;
-        if line.flags & flag::SPLIT != 0 {
+        self.flush_pending = line.flags() & flag::FLUSHES != 0;
+        if line.flags() & flag::SPLIT != 0 {
             if legal {
                 self.stretch_from = self.entry;
             }

@@ -2,6 +2,7 @@
 //! exceptions, hits of watched addresses.
 
 use super::{Core, Stop};
+use crate::blocks::shape;
 use crate::cpuid;
 use crate::deliver::{self, Source};
 use crate::device::serial;
@@ -20,10 +21,8 @@ impl Handler for Core {
         if self.count < self.hot_limit {
             let line = self.blocks.line_ref(pc);
             if line.pc == pc
-                && line.size == size
-                && line.generation == self.generation
-                && line.flags == 0
-                && line.mode == cpu.hflags() & hf::MODE
+                && line.shape == shape(size, cpu.hflags() & hf::MODE)
+                && line.tag == u64::from(self.generation)
             {
                 let line = *line;
                 self.enter(&line);
@@ -38,6 +37,7 @@ impl Handler for Core {
         if site.is_none() && self.verify.is_none() {
             return Flow::Continue;
         }
+        self.last_site = Some((self.executed, pc));
         let Some(index) = self.index_of(VirtAddr(pc)) else {
             return self.fatal(
                 ErrorKind::Engine,
@@ -81,6 +81,7 @@ impl Handler for Core {
             && let Some(index) = self.index_of(cpu.linear_rip())
         {
             self.count = self.entry + index;
+            self.interrupted(cpu);
             self.take_back();
         }
         let source = if software {

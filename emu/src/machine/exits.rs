@@ -33,6 +33,9 @@ impl Machine {
             },
             Exit::Halted => self.halted(id),
             Exit::Unmapped => self.device(id),
+            Exit::NoCode => {
+                Err(self.error(ErrorKind::Unsupported, "instruction fetch from no memory"))
+            }
             Exit::Failed(what) => Err(self.error(ErrorKind::Engine, what)),
         };
         self.vcpus[id].cycles = self.core.count;
@@ -79,6 +82,7 @@ impl Machine {
         let Some(index) = self.core.index_of(cpu.linear_rip()) else {
             return Err(self.error(ErrorKind::Engine, "a device access outside its block"));
         };
+        self.core.interrupted(cpu);
         self.core.leave_block(index);
         let now = self.core.count;
         let access = match mmio::decode(&self.core.decoder, mode(cpu.hflags()), cpu) {

@@ -158,8 +158,8 @@ impl Machine {
         hash.finalize().into()
     }
 
-    /// The registers of every vCPU, as text for an error.
-    pub(super) fn registers(&self) -> String {
+    /// The registers of every vCPU, as text, for people.
+    pub fn registers(&self) -> String {
         let mut text = String::new();
         for (id, v) in self.vcpus.iter().enumerate() {
             let loaded = id == self.loaded;

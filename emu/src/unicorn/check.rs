@@ -216,6 +216,7 @@ fn flags_and_tables(uc: *mut ffi::uc_engine, env: *mut u8) -> Result<(), Error> 
         field.write_unaligned(old);
         env.add(at::HFLAGS).cast::<u32>().read_unaligned()
     };
+    lazy_flags(uc, env)?;
     if seen & 1 << 9 == 0 {
         return Err(wrong("the interrupt flag is elsewhere"));
     }
@@ -267,6 +268,22 @@ fn flags_and_tables(uc: *mut ffi::uc_engine, env: *mut u8) -> Result<(), Error> 
     }
     if mxcsr != 0x1f80 {
         return Err(wrong("MXCSR is elsewhere"));
+    }
+    Ok(())
+}
+
+/// Writing RFLAGS through the API leaves them computed: the lazy operation is 1.
+fn lazy_flags(uc: *mut ffi::uc_engine, env: *mut u8) -> Result<(), Error> {
+    // SAFETY: as in `probe`.
+    let seen = unsafe {
+        let field = env.add(at::CC_OP).cast::<u32>();
+        field.write_unaligned(0x7fff);
+        let flags = 2u64;
+        ffi::uc_reg_write(uc, R::RFLAGS as i32, (&raw const flags).cast::<c_void>());
+        field.read_unaligned()
+    };
+    if seen != 1 {
+        return Err(wrong(&format!("the lazy flags' operation reads {seen:#x}")));
     }
     Ok(())
 }

@@ -175,6 +175,16 @@ impl Cpu {
         }
     }
 
+    /// Repairs the lazy flags after a hooked instruction did not complete.
+    ///
+    /// Unicorn computes the arithmetic flags right after the hook of an instruction, but what it
+    /// noted for faults is how they were to be computed before the hook. They are computed.
+    pub(crate) fn flags_are_computed(&self) {
+        /// `CC_OP_EFLAGS`: the flags are in the lazy source as they are.
+        const COMPUTED: u32 = 1;
+        self.store(at::CC_OP, COMPUTED);
+    }
+
     /// Whether interrupts are enabled; cheap, unlike [`Cpu::rflags`].
     #[inline(always)]
     pub(crate) fn interrupts_on(&self) -> bool {

@@ -58,6 +58,8 @@ pub(crate) enum Exit {
     Halted,
     /// An access hit no memory: a device. The instruction has not executed.
     Unmapped,
+    /// RIP leads to no memory.
+    NoCode,
     /// Something this crate did not expect, in Unicorn's words.
     Failed(&'static str),
 }
@@ -271,7 +273,7 @@ impl<H: Handler> Engine<H> {
             ffi::uc_error::OK if stopped => Exit::Stopped,
             ffi::uc_error::OK => Exit::Halted,
             ffi::uc_error::READ_UNMAPPED | ffi::uc_error::WRITE_UNMAPPED => Exit::Unmapped,
-            ffi::uc_error::FETCH_UNMAPPED => Exit::Failed("instruction fetch from no memory"),
+            ffi::uc_error::FETCH_UNMAPPED => Exit::NoCode,
             ffi::uc_error::INSN_INVALID => Exit::Failed("invalid instruction"),
             ffi::uc_error::EXCEPTION => Exit::Failed("unhandled exception"),
             _ => Exit::Failed("the engine refused to run"),

@@ -16,6 +16,7 @@ pub(super) const X86CPU_ENV: usize = 35408;
 pub(super) const REGS: usize = 0;
 pub(super) const EIP: usize = 128;
 pub(super) const EFLAGS: usize = 136;
+pub(super) const CC_OP: usize = 168;
 pub(super) const HFLAGS: usize = 176;
 pub(super) const SEGS: usize = 184;
 pub(super) const SEGMENT_SIZE: usize = 24;

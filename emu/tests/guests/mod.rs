@@ -7,6 +7,7 @@ pub mod hello;
 pub mod interrupts;
 pub mod privilege;
 pub mod processors;
+pub mod survivor;
 
 use std::ops::ControlFlow;
 
