@@ -89,7 +89,7 @@ impl<'r> Recorded<'r> {
         let end = recording.end();
         let stream_sha256 = match end {
             Some(end) => end.stream_sha256.clone(),
-            None => trace::krec::hex(&recording.stream_sha256()?),
+            None => trace::krec::hex(recording.stream_sha256()?),
         };
         let counter = |name: &str| end.and_then(|end| end.counters.get(name).copied());
         let guest_works = match (

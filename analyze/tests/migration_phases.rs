@@ -502,3 +502,43 @@ fn works_out_of_order_are_an_error() {
         "{error}"
     );
 }
+
+/// Two tasks ask for a change of one task's mask at the same time: each one's move begins at its own
+/// entry. OTHER enters at 5,000 and waits for the lock, ASKER at 5,100; OTHER then moves the task.
+#[test]
+fn two_requests_begin_at_their_own_entries() {
+    let mut t = Trace::new(3);
+    t.at(1, 4_000).switch(IDLE1, R, ASKER);
+    t.at(2, 4_000).switch(T(0, "swapper/2"), R, OTHER);
+    t.at(2, 5_000).affinity_entry(HOG, 0, 0b10);
+    t.at(1, 5_100).affinity_entry(HOG, 0, 0b100);
+    t.at(2, 5_300).migrate(DIRECT_MOVE, HOG, 0, 1);
+    t.at(2, 5_350).enqueued(HOG, 1);
+    t.at(1, 5_600).migrate(DIRECT_MOVE, HOG, 1, 2);
+    t.at(1, 5_650).enqueued(HOG, 2);
+    t.at(2, 5_900).switch(OTHER, S, HOG);
+    let begins: Vec<u64> = moves(&t).iter().map(|m| m.seqs.begin).collect();
+    assert_eq!(begins, [2, 3]);
+}
+
+/// A running task that is preempted by the stopper that came for it, and then moved by somebody else
+/// directly, is not the stopper's; moved directly by the one who sent the stopper, it would be an error
+/// of the kernel that the report's check tells.
+#[test]
+fn whose_stopper_it_was() {
+    let trace = |mover: T| {
+        let work = affinity(0, HOG);
+        let mut t = Trace::new(3);
+        t.at(0, 900).switch(IDLE0, R, HOG);
+        t.at(1, 950).switch(IDLE1, R, ASKER);
+        t.at(2, 950).switch(T(0, "swapper/2"), R, OTHER);
+        t.at(1, 1_000).work_queue(AFFINE, work, -1);
+        t.at(0, 2_000).switch(HOG, PREEMPTED, STOP0);
+        let cpu = if mover.0 == ASKER.0 { 1 } else { 2 };
+        t.at(cpu, 2_050).migrate(DIRECT_MOVE, HOG, 0, 1);
+        t
+    };
+    let holds = |mover| analyze(&trace(mover)).expect("good").checks[2].holds;
+    assert!(holds(OTHER));
+    assert!(!holds(ASKER));
+}

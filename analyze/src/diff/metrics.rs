@@ -96,10 +96,13 @@ fn migration(report: &MigrationReport, numbers: &mut Numbers) {
     numbers.push(("migration_insns".into(), Some(insns)));
 }
 
+/// A duration of a work, with its name.
+type Duration = (&'static str, fn(&Work) -> Option<u64>);
+
 fn stopper(report: &StopperReport, numbers: &mut Numbers) {
     let works = || report.works.iter();
     numbers.push(("stopper_works".into(), Some(works().count() as u64)));
-    let durations: [(&str, fn(&Work) -> Option<u64>); 6] = [
+    let durations: [Duration; 6] = [
         ("queue_to_wake", Work::queue_to_wake_ns),
         ("wake_to_run", Work::wake_to_run_ns),
         ("run", Work::run_ns),

@@ -137,7 +137,7 @@ fn text_side(name: &str, side: &Side, out: &mut dyn Write) -> Result<(), Error> 
         writeln!(out, "     ... {} more", side.stack.len() - STACK_LINES)?;
     }
     for queue in &side.runqueues {
-        writeln!(out, "   {queue}")?;
+        writeln!(out, "   runqueue: {queue}")?;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! What the tracker remembers: of a task, of a stop request, of a move that has not ended.
 
+use std::collections::BTreeMap;
+
 use trace::event::StackId;
 
 use super::phases::{Mark, Phases};
@@ -16,8 +18,9 @@ pub(super) struct Task {
     pub(super) last_out: Option<Mark>,
     /// The latest `sched_waking`, until a move or a switch-in uses it up.
     pub(super) waking: Option<Mark>,
-    /// The latest `move:affinity_entry` and the pid of the task that called.
-    pub(super) affinity: Option<(Mark, i32)>,
+    /// The latest `move:affinity_entry` of each task that asked for a change, by its pid: two may ask
+    /// at the same time, and one waits for the lock.
+    pub(super) affinity: BTreeMap<i32, Mark>,
     /// The mask last asked for, or read from the task itself after a work.
     pub(super) mask: Option<u64>,
     /// `select_fallback_rq` has chosen since the latest `sched_waking`.

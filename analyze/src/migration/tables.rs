@@ -184,11 +184,14 @@ fn line<'m>(group: String, moves: impl Iterator<Item = &'m Move> + Clone) -> Lin
     }
 }
 
+/// What puts a move into a group: two numbers to sort by, and the name.
+type Grouping = fn(&Move) -> (u32, u32, String);
+
 fn totals(rows: &[Move]) -> Table {
     let all: Vec<&Move> = rows.iter().filter(|m| m.kind == Kind::Move).collect();
     let placed = rows.iter().filter(|m| m.kind == Kind::Placement);
     let mut lines = vec![line("all moves".into(), all.iter().copied())];
-    let groupings: [fn(&Move) -> (u32, u32, String); 3] = [
+    let groupings: [Grouping; 3] = [
         |m| (m.path as u32, 0, format!("path {}", m.path.name())),
         |m| (m.cause as u32, 0, format!("cause {}", m.cause.name())),
         |m| (m.src_cpu, m.dst_cpu, format!("cpu {}", pair(m))),

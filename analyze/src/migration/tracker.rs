@@ -93,7 +93,7 @@ impl<'s> Tracker<'s> {
             EventData::MoveEnqueued(e) => self.enqueued(e, &mark),
             EventData::MoveAffinityEntry(e) => {
                 let task = self.task(e.pid);
-                task.affinity = Some((mark, event.event.pid));
+                task.affinity.insert(event.event.pid, mark);
                 task.mask = Some(e.new_mask.0);
             }
             EventData::MoveFallback(e) => self.task(e.pid).fallback = true,
@@ -520,10 +520,11 @@ impl<'s> Tracker<'s> {
         mark: &Mark,
     ) -> (Phases, Boundaries) {
         let task = self.tasks.entry(pid).or_default();
-        let asked = task.affinity.take_if(|(_, caller)| *caller == current);
         let begin = match (path, cause) {
             (Path::Wake, _) => task.waking.take(),
-            (Path::Direct, Cause::Affinity | Cause::MigrateEnable) => asked.map(|(mark, _)| mark),
+            (Path::Direct, Cause::Affinity | Cause::MigrateEnable) => {
+                task.affinity.remove(&current)
+            }
             _ => None,
         };
         let last_out = task

@@ -168,7 +168,8 @@ fn axis_line(canvas: &Canvas<'_>, end: i32, words: &str) -> Result<(), Error> {
     canvas.text(words, middle, Align::Middle, theme::TEXT, theme::INK)
 }
 
-/// A logarithmic axis of times, from the decade below the shortest to the one above the longest.
+/// A logarithmic axis of times, from the decade below the shortest but one in a hundred (a hand-over
+/// inside one window may take next to no causal time) to the one above the longest.
 #[derive(Clone, Copy)]
 struct Logarithmic {
     from: u64,
@@ -177,7 +178,11 @@ struct Logarithmic {
 
 impl Logarithmic {
     fn around(durations: &[u64]) -> Logarithmic {
-        let shortest = durations.first().copied().unwrap_or(1_000).max(1);
+        let shortest = durations
+            .get(durations.len() / 100)
+            .copied()
+            .unwrap_or(1_000)
+            .max(1);
         let longest = durations.last().copied().unwrap_or(1_000_000).max(shortest);
         let from = 10_u64.pow(shortest.ilog10());
         let mut to = from;

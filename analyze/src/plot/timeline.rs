@@ -60,6 +60,10 @@ pub fn svg(timeline: &Timeline) -> Result<String, Error> {
     for arrow in &timeline.arrows {
         draw_arrow(&canvas, &layout, arrow)?;
     }
+    // Words last: an arrow may cross a box, and the name in it is still to be read.
+    for slice in &timeline.slices {
+        draw_name(&canvas, &layout, slice, colours.of_slice(slice))?;
+    }
     legend(&canvas, &layout, &colours)?;
     let line = format!(
         "{}: {}",
@@ -121,7 +125,7 @@ fn lanes(canvas: &Canvas<'_>, layout: &Layout<'_>, colours: &Colours) -> Result<
         draw_slice(canvas, layout, slice, colours.of_slice(slice))?;
     }
     for slice in slices.iter().filter(|slice| slice.stopper) {
-        draw_slice(canvas, layout, slice, theme::STOPPER)?;
+        draw_slice(canvas, layout, slice, colours.of_slice(slice))?;
     }
     Ok(())
 }
@@ -139,6 +143,18 @@ fn draw_slice(
         // An edge, so that two slices of one colour are two.
         canvas.line(&[(x0, y), (x0, y + LANE)], theme::PAPER, 1)?;
     }
+    Ok(())
+}
+
+/// The name of a slice's task, as long a form as fits into its box.
+fn draw_name(
+    canvas: &Canvas<'_>,
+    layout: &Layout<'_>,
+    slice: &Slice,
+    colour: RGBColor,
+) -> Result<(), Error> {
+    let y = layout.lane(slice.cpu);
+    let (x0, x1) = (layout.x(slice.from_ns), layout.x(slice.to_ns));
     let names = [names::task(&slice.comm, slice.tid), slice.comm.clone()];
     let fits = names
         .iter()
@@ -234,6 +250,9 @@ impl Colours {
     }
 
     fn of_slice(&self, slice: &Slice) -> RGBColor {
+        if slice.stopper {
+            return theme::STOPPER;
+        }
         self.tasks.get(&slice.tid).copied().unwrap_or(theme::OTHER)
     }
 

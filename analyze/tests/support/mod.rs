@@ -82,6 +82,7 @@ pub const WAKE_MOVE: &str = "set_task_cpu try_to_wake_up wake_up_process";
 pub const DIRECT_MOVE: &str =
     "set_task_cpu move_queued_task affine_move_task __set_cpus_allowed_ptr";
 
+#[derive(Debug)]
 pub struct Trace {
     info: RunInfo,
     events: Vec<Event>,

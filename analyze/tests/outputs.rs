@@ -1,0 +1,322 @@
+//! Reports, tables, diffs and pictures of hand-written traces: shapes, formats and equal bytes.
+
+mod support;
+
+use analyze::diff::{Verdict, compare};
+use analyze::report::{Format, Options};
+use analyze::timeline::Window;
+use analyze::{migration, plot, stopper, timeline};
+use support::*;
+use trace::time_arg::TimeArg;
+
+fn rendered(report: &analyze::report::Report, format: Format, options: &Options) -> String {
+    let mut out = Vec::new();
+    report
+        .render(format, options, &mut out)
+        .expect("a Vec takes all");
+    String::from_utf8(out).expect("text")
+}
+
+#[test]
+fn the_migration_report_as_text() {
+    let report = migration::analyze(&worked_example())
+        .expect("good")
+        .report();
+    let text = rendered(&report, Format::Text, &Options::default());
+    let row = "0.000010 hog/0[40] 0 => 1 affinity   2.400     0.150    0.350   0.200 2.000     0.300 5.400  3420     @2";
+    assert!(text.contains(row), "{text}");
+    assert!(
+        text.contains("all moves           1    1        -"),
+        "{text}"
+    );
+    assert!(text.contains("check holds: the phases sum to the total: 1 of 1 rows"));
+    assert!(text.contains("+-1.025 us (quantum 1.000 us + longest stretch 0.025 us)"));
+    assert!(text.contains("hand.krec, complete, 16 events, 0 lost"));
+    assert!(text.lines().all(|line| line.len() <= 120), "{text}");
+    assert!(!text.contains('\u{1b}'));
+}
+
+#[test]
+fn machine_formats_have_the_names_and_whole_nanoseconds() {
+    let report = migration::analyze(&worked_example())
+        .expect("good")
+        .report();
+    let json = rendered(&report, Format::Json, &Options::default());
+    let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let row = &value["moves"][0];
+    let phases = [
+        "off_src_ns",
+        "stop_wait_ns",
+        "stop_run_ns",
+        "enq_dst_ns",
+        "ipi_ns",
+        "first_run_ns",
+    ];
+    let sum: u64 = phases.iter().filter_map(|phase| row[phase].as_u64()).sum();
+    assert_eq!((sum, row["total_ns"].as_u64()), (5_400, Some(5_400)));
+    assert_eq!(row["cause"], "affinity");
+    assert_eq!(row["ended"], "ran");
+    assert!(value["summary"][0]["p50_ns"].is_null());
+    assert_eq!(value["recording"]["bound_ns"], 1_025);
+    assert_eq!(value["checks"][0]["holds"], true);
+
+    let csv = rendered(&report, Format::Csv, &Options::default());
+    let lines: Vec<&str> = csv.lines().collect();
+    assert_eq!(lines.len(), 2);
+    let column = |name: &str| {
+        let at = lines[0]
+            .split(',')
+            .position(|head| head == name)
+            .expect(name);
+        lines[1].split(',').nth(at).expect(name)
+    };
+    assert_eq!(
+        (column("stop_wait_ns"), column("tid"), column("src_cpu")),
+        ("150", "40", "0")
+    );
+    assert_eq!((column("begin_seq"), column("end_seq")), ("2", "15"));
+
+    let other = Options {
+        table: Some("phases".into()),
+        ..Options::default()
+    };
+    assert!(rendered(&report, Format::Csv, &other).starts_with("phase,above_zero,count,p50_ns"));
+    let wrong = Options {
+        table: Some("phase".into()),
+        ..Options::default()
+    };
+    let error = report
+        .render(Format::Csv, &wrong, &mut Vec::new())
+        .expect_err("no table");
+    assert_eq!(
+        error.to_string(),
+        "the report has no table `phase`: it has moves, summary, phases"
+    );
+}
+
+#[test]
+fn the_stopper_report_as_text_and_csv() {
+    let report = stopper::analyze(&worked_example()).expect("good").report();
+    let text = rendered(&report, Format::Text, &Options::default());
+    assert!(
+        text.contains("migration_cpu_stop <- affine_move_task"),
+        "{text}"
+    );
+    assert!(text.contains("1200 + 0 + 0 + 0 + 0 = 1200 ns"), "{text}");
+    let csv = rendered(&report, Format::Csv, &Options::default());
+    assert!(csv.contains("queue_to_wake_ns,wake_to_run_ns,run_ns,done_to_waiter_ns"));
+    assert!(csv.contains(",20,2530,750,"), "{csv}");
+}
+
+#[test]
+fn rows_can_be_cut_and_are_counted() {
+    let mut t = worked_example();
+    t.at(1, 20_000).waking(OTHER, 1);
+    t.at(1, 20_100).migrate(WAKE_MOVE, OTHER, 1, 0);
+    let report = migration::analyze(&t).expect("good").report();
+    let options = Options {
+        rows: Some(1),
+        table: Some("moves".into()),
+    };
+    let text = rendered(&report, Format::Text, &options);
+    assert!(text.contains("# ... 1 more rows"), "{text}");
+}
+
+#[test]
+fn a_truncated_recording_says_so_in_the_footer() {
+    let mut t = worked_example();
+    t.info_mut().truncated = Some("truncated at byte 9, event 16".into());
+    t.info_mut().longest_stretch = None;
+    let report = migration::analyze(&t).expect("good").report();
+    let text = rendered(&report, Format::Text, &Options::default());
+    assert!(text.contains("TRUNCATED AT BYTE 9, EVENT 16"), "{text}");
+    assert!(text.contains("does not say"), "{text}");
+}
+
+#[test]
+fn pictures_have_the_same_bytes_every_time() {
+    let trace = worked_example();
+    let timeline = timeline::analyze(&trace, Window::Auto).expect("good");
+    let svg = plot::timeline::svg(&timeline).expect("drawn");
+    assert_eq!(svg, plot::timeline::svg(&timeline).expect("drawn"));
+    for words in ["cpu0", "cpu1", "hog/0[40]", "stopper (migration/N)", "(us)"] {
+        assert!(svg.contains(words), "{words}");
+    }
+    let report = migration::analyze(&trace).expect("good");
+    let svg = plot::migration::svg(&report, 15).expect("drawn");
+    assert_eq!(svg, plot::migration::svg(&report, 15).expect("drawn"));
+    for words in ["off-src", "first-run", "all: 1", "stopper: 1", "@9"] {
+        assert!(svg.contains(words), "{words}");
+    }
+    // A run without a move is a picture too.
+    let nothing = Trace::new(1);
+    let report = migration::analyze(&nothing).expect("good");
+    assert!(
+        plot::migration::svg(&report, 15)
+            .expect("drawn")
+            .contains("no move ran")
+    );
+    let timeline = timeline::analyze(&nothing, Window::Auto).expect("good");
+    assert!(plot::timeline::svg(&timeline).is_ok());
+}
+
+/// The slices of the worked example between 12,000 and 15,000, cut at the window.
+#[test]
+fn a_window_cuts_slices() {
+    let window = Window::Between {
+        from_ns: 12_000,
+        to_ns: 15_000,
+    };
+    let timeline = timeline::analyze(&worked_example(), window).expect("good");
+    let slices: Vec<_> = timeline
+        .slices
+        .iter()
+        .map(|s| (s.cpu, s.from_ns, s.to_ns, s.tid, s.stopper))
+        .collect();
+    assert_eq!(
+        slices,
+        [
+            (0, 12_000, 12_900, 40, false),
+            (0, 12_900, 14_100, 12, true),
+        ]
+    );
+    let arrows: Vec<_> = timeline
+        .arrows
+        .iter()
+        .map(|a| (a.src_cpu, a.migrate_ns, a.dst_cpu, a.end_ns))
+        .collect();
+    assert_eq!(arrows, [(0, 13_400, 1, 15_900)]);
+    let empty = Window::Between {
+        from_ns: 15_000,
+        to_ns: 15_000,
+    };
+    assert!(timeline::analyze(&worked_example(), empty).is_err());
+}
+
+#[test]
+fn instants_are_resolved_in_causal_time() {
+    let t = worked_example();
+    let at = |text: &str| timeline::resolve(&t, text.parse::<TimeArg>().expect("a time"));
+    assert_eq!(at("boot").ok(), Some(0));
+    assert_eq!(at("end").ok(), Some(15_900));
+    assert_eq!(at("@9").ok(), Some(13_400));
+    assert_eq!(at("2us").ok(), Some(2_000));
+    assert_eq!(
+        at("@16").expect_err("there are 16").to_string(),
+        "there is no event @16: the last is @15"
+    );
+}
+
+fn diff_text(a: &Trace, b: &Trace) -> (Verdict, String) {
+    let diff = compare(a, b).expect("good");
+    let mut out = Vec::new();
+    diff.render(Format::Text, &mut out)
+        .expect("a Vec takes all");
+    (
+        diff.verdict().clone(),
+        String::from_utf8(out).expect("text"),
+    )
+}
+
+#[test]
+fn equal_recordings_are_the_same() {
+    let (verdict, text) = diff_text(&worked_example(), &worked_example());
+    assert_eq!(verdict, Verdict::Same);
+    assert!(text.contains("\nsame\n"), "{text}");
+    assert!(text.contains("migration_total_max (us)"), "{text}");
+}
+
+/// B moves the task 10 cycles later: event 9 is the first difference. Its stack and both runqueues are
+/// shown: cpu0 runs the stopper and has the task queued.
+#[test]
+fn the_first_difference_has_stacks_and_runqueues() {
+    let work = affinity(0, HOG);
+    let mut b = Trace::new(2);
+    b.at(1, 9_000).switch(IDLE1, R, ASKER);
+    b.at(0, 9_500).switch(IDLE0, R, HOG);
+    b.at(1, 10_500).work_queue(AFFINE, work, -1);
+    b.at(1, 10_520).waking(STOP0, 0);
+    b.at(1, 10_600).ipi(0);
+    b.at(1, 10_700).switch(ASKER, D, IDLE1);
+    b.at(0, 12_604).ipi_entry();
+    b.at(0, 12_900).switch(HOG, PREEMPTED, STOP0);
+    b.at(0, 13_050).work_start(work, -1);
+    b.at(0, 13_410).migrate(STOPPER_MOVE, HOG, 0, 1);
+    let (verdict, text) = diff_text(&worked_example(), &b);
+    assert_eq!(verdict, Verdict::Differs);
+    assert!(
+        text.contains("first difference: event @9: the clock"),
+        "{text}"
+    );
+    assert!(
+        text.contains("A: @9 [000] 0.000013400 migration/0[12]: sched:sched_migrate_task"),
+        "{text}"
+    );
+    assert!(text.contains("     __migrate_task+0x0\n"), "{text}");
+    assert!(
+        text.contains("runqueue: cpu0 runs migration/0[12], 1 waits: hog/0[40]"),
+        "{text}"
+    );
+    assert!(
+        text.contains("runqueue: cpu1 runs swapper/1[0], nobody waits"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_shorter_recording_differs_and_a_cut_one_cannot_be_compared() {
+    let a = worked_example();
+    let mut b = worked_example();
+    b.at(1, 16_000).ipi_entry();
+    let (verdict, text) = diff_text(&a, &b);
+    assert_eq!(verdict, Verdict::Differs);
+    assert!(text.contains("event @16: A has ended"), "{text}");
+
+    let mut cut = worked_example();
+    cut.info_mut().truncated = Some("truncated at byte 9, event 16".into());
+    let (verdict, _) = diff_text(&cut, &b);
+    assert!(matches!(verdict, Verdict::CannotCompare(_)));
+    let (verdict, _) = diff_text(&cut, &a);
+    assert!(matches!(verdict, Verdict::CannotCompare(_)));
+}
+
+#[test]
+fn what_cannot_be_compared() {
+    let (verdict, text) = diff_text(&Trace::new(2), &Trace::new(4));
+    let reason = "the recordings differ in the number of CPUs: 2 and 4";
+    assert_eq!(verdict, Verdict::CannotCompare(reason.into()));
+    assert!(
+        text.contains(&format!("cannot compare: {reason}")),
+        "{text}"
+    );
+
+    let mut other = worked_example();
+    other.info_mut().machine_digest = Some("ff".into());
+    let (verdict, text) = diff_text(&worked_example(), &other);
+    assert_eq!(verdict, Verdict::Differs);
+    assert!(
+        text.contains("every event is the same; the final state"),
+        "{text}"
+    );
+}
+
+/// Another image: addresses mean nothing, names do.
+#[test]
+fn an_edited_kernel_is_compared_by_names() {
+    let mut edited = worked_example();
+    edited.info_mut().image_sha256 = "22".into();
+    assert_eq!(diff_text(&worked_example(), &edited).0, Verdict::Same);
+
+    let build = |name: &'static str| {
+        let mut t = Trace::new(1);
+        // Another address for the same name, or another name.
+        t.at(0, 100).event(name, trace::events::SchedulerTick {});
+        t
+    };
+    let mut b = Trace::new(1);
+    b.info_mut().image_sha256 = "22".into();
+    b.at(0, 100)
+        .event("one_function", trace::events::SchedulerTick {});
+    assert_eq!(diff_text(&build("one_function"), &b).0, Verdict::Same);
+    assert_eq!(diff_text(&build("another"), &b).0, Verdict::Differs);
+}
