@@ -17,5 +17,9 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<Exit> {
             recording.completeness()
         );
     }
-    super::analyze::print(&tasks::report(&Recorded::new(&recording)?)?, args, Rows(None))
+    super::analyze::print(
+        &tasks::report(&Recorded::new(&recording)?)?,
+        args,
+        Rows(None),
+    )
 }

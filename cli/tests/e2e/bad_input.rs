@@ -201,9 +201,12 @@ fn a_truncated_recording_is_read_up_to_its_last_whole_frame() {
             report.stderr.contains("incomplete") || report.code == Some(2),
             "{report}"
         );
-        kreplay(["ps", text(&path)])
-            .expect(code::BAD_INPUT)
-            .complains(&["truncated.krec"]);
+        if percent < 90 {
+            // The task table is one of the last frames.
+            kreplay(["ps", text(&path)])
+                .expect(code::BAD_INPUT)
+                .complains(&["truncated.krec", "task table"]);
+        }
         assert!(open(&path).event_count() < events);
         assert_ne!(open(&path).completeness(), Completeness::Complete);
     }
@@ -255,13 +258,15 @@ fn a_recording_of_a_newer_version_is_refused_politely() {
 fn a_full_disk_leaves_a_readable_file() {
     let path = file("full.krec");
     // RLIMIT_FSIZE in blocks of 1,024 bytes; SIGXFSZ ignored, so that the write fails as on a full disk.
-    let script = "trap '' XFSZ; ulimit -f 3000; exec \"$@\"";
+    // Most of the recording fits, image included, and its end does not.
+    let limit = fs::metadata(recording(2)).unwrap().len() / 1024 - 40;
+    let script = format!("trap '' XFSZ; ulimit -f {limit}; exec \"$@\"");
     let mut inner = command(["record", "-o", text(&path)]);
     let program = inner.get_program().to_owned();
     let args: Vec<_> = inner.get_args().map(ToOwned::to_owned).collect();
     let mut outer = std::process::Command::new("bash");
     outer
-        .args(["-c", script, "bash"])
+        .args(["-c", &script, "bash"])
         .arg(program)
         .args(args)
         .current_dir(super::support::folder());

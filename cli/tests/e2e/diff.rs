@@ -35,7 +35,13 @@ fn another_seed_differs_from_its_first_divergence_on() {
     let again = kreplay(["diff", text(&a), text(&b)]).expect(code::DIFFERS);
     assert_eq!(ran.stdout, again.stdout, "the same bytes every time");
     // The first difference with both sides' stacks and runqueues, then the metrics.
-    for part in ["first", "@", "stack", "runqueue", "cpu0"] {
+    for part in [
+        "first difference",
+        "@",
+        "runqueue",
+        "cpu0",
+        "migration_total_p99",
+    ] {
         assert!(
             ran.stdout.to_lowercase().contains(part),
             "no `{part}`\n{ran}"

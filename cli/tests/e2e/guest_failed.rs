@@ -11,7 +11,14 @@ fn a_panic_is_told_with_place_time_and_last_blocks_and_leaves_a_recording() {
     kreplay(["image", "info", "-o", text(&image)]).expect(code::DONE);
     let path = file("panic.krec");
     let ran = kreplay([
-        "record", "--kernel", text(&image), "--workload", "nonsense", "--console", "-o", text(&path),
+        "record",
+        "--kernel",
+        text(&image),
+        "--workload",
+        "nonsense",
+        "--console",
+        "-o",
+        text(&path),
     ])
     .expect(code::GUEST_FAILED)
     .complains(&["vCPU", "virtual time", "last blocks", ".rs:", "+0x"]);
@@ -24,7 +31,11 @@ fn a_panic_is_told_with_place_time_and_last_blocks_and_leaves_a_recording() {
         panic!("{:?}", recording.end().unwrap().outcome);
     };
     assert!(ran.stderr.contains(error.lines().next().unwrap()), "{ran}");
-    let console: Vec<u8> = recording.console().iter().flat_map(|l| l.bytes.clone()).collect();
+    let console: Vec<u8> = recording
+        .console()
+        .iter()
+        .flat_map(|l| l.bytes.clone())
+        .collect();
     assert!(String::from_utf8_lossy(&console).contains("Kernel panic - not syncing"));
     kreplay(["ps", text(&path)]).expect(code::DONE);
 }
@@ -32,10 +43,26 @@ fn a_panic_is_told_with_place_time_and_last_blocks_and_leaves_a_recording() {
 #[test]
 fn the_console_shows_the_boot_and_the_end() {
     let path = file("console.krec");
-    let args = ["record", "--workload", "idle", "--console", "-o", text(&path)];
+    let args = [
+        "record",
+        "--workload",
+        "idle",
+        "--console",
+        "-o",
+        text(&path),
+    ];
     let ran = kreplay(args).expect(code::DONE);
-    assert!(ran.stdout.contains("Linux version") || ran.stdout.contains("workload=idle"), "{ran}");
-    let recorded: Vec<u8> =
-        open(&path).console().iter().flat_map(|line| line.bytes.clone()).collect();
-    assert!(ran.stdout.starts_with(&*String::from_utf8_lossy(&recorded)), "{ran}");
+    assert!(
+        ran.stdout.contains("Linux version") || ran.stdout.contains("workload=idle"),
+        "{ran}"
+    );
+    let recorded: Vec<u8> = open(&path)
+        .console()
+        .iter()
+        .flat_map(|line| line.bytes.clone())
+        .collect();
+    assert!(
+        ran.stdout.starts_with(&*String::from_utf8_lossy(&recorded)),
+        "{ran}"
+    );
 }

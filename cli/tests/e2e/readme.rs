@@ -22,12 +22,18 @@ struct Session {
 #[test]
 fn the_sessions_of_the_readme_are_true() {
     let folder = check(&root().join("README.md"), "", |lines| fenced(lines));
-    let (drawn, shown) = (folder.join("timeline.svg"), root().join("docs/timeline.svg"));
+    let (drawn, shown) = (
+        folder.join("timeline.svg"),
+        root().join("docs/timeline.svg"),
+    );
     if std::env::var_os("KREPLAY_BLESS").is_some() {
         fs::copy(&drawn, &shown).unwrap();
     }
     // The picture is that of the session: drawn by the same command, from a run of the same kind.
-    let (drawn, shown) = (fs::read_to_string(drawn).unwrap(), fs::read_to_string(shown).unwrap());
+    let (drawn, shown) = (
+        fs::read_to_string(drawn).unwrap(),
+        fs::read_to_string(shown).unwrap(),
+    );
     let first_line = |svg: &str| svg.lines().next().unwrap_or("").to_owned();
     assert_eq!(first_line(&drawn), first_line(&shown));
 }

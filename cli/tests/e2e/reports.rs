@@ -126,22 +126,29 @@ fn every_migrate_event_is_one_row_and_no_row_is_made_up() {
     }
 }
 
-/// For each move of a task that was on_cpu when its CPU's stopper switched in: the migrate event, and
-/// the pid.
-fn moves_of_running_tasks(cpus: u32) -> BTreeMap<u64, i32> {
-    let mut caught: BTreeSet<i32> = BTreeSet::new();
-    let mut moves = BTreeMap::new();
+/// The migrate events that moved a task which was running when the stopper came for it: the stopper was
+/// switched in over it, and then started a work about it.
+fn moves_of_running_tasks(cpus: u32) -> BTreeSet<u64> {
+    // By CPU: the task that the stopper preempted, and whether it has started a work about it.
+    let mut caught: BTreeMap<u32, (i32, bool)> = BTreeMap::new();
+    let mut moves = BTreeSet::new();
     for event in events(cpus) {
         match event.data {
             EventData::SchedSwitch(s) => {
+                caught.remove(&event.cpu);
                 let stopper = s.next_comm.to_text() == format!("migration/{}", event.cpu);
                 if stopper && matches!(s.prev_state, 0 | 0x100) && s.prev_pid != 0 {
-                    caught.insert(s.prev_pid);
+                    caught.insert(event.cpu, (s.prev_pid, false));
                 }
-                caught.remove(&s.next_pid);
             }
-            EventData::SchedMigrateTask(m) if caught.remove(&m.pid) => {
-                moves.insert(event.seq, m.pid);
+            EventData::StopWorkStart(work) => {
+                if let Some(victim) = caught.get_mut(&event.cpu) {
+                    victim.1 |= work.task_pid == victim.0;
+                }
+            }
+            EventData::SchedMigrateTask(m) if caught.get(&event.cpu) == Some(&(m.pid, true)) => {
+                caught.remove(&event.cpu);
+                moves.insert(event.seq);
             }
             _ => {}
         }
@@ -166,7 +173,7 @@ fn a_running_task_is_moved_by_a_stopper_whose_work_has_a_row() {
             .collect();
         let mut found = 0;
         for row in rows(&migration, "moves") {
-            if row["kind"] != "move" || !running.contains_key(&number(row, "migrate_seq")) {
+            if row["kind"] != "move" || !running.contains(&number(row, "migrate_seq")) {
                 continue;
             }
             assert_eq!(row["path"], "stopper", "{cpus} CPUs: {row}");
@@ -221,14 +228,25 @@ fn recording_hash() -> String {
 fn ps_shows_the_tasks_of_the_end_in_every_format() {
     let krec = recording(4);
     let shown = kreplay(["ps", text(&krec)]).expect(code::DONE);
-    let head = shown.stdout.lines().find(|line| line.contains("COMM")).expect("a header");
+    let head = shown
+        .stdout
+        .lines()
+        .find(|line| line.contains("COMM"))
+        .expect("a header");
     let head: Vec<&str> = head.split_whitespace().collect();
-    assert_eq!(&head[..7], ["TASK", "PID", "COMM", "CPU", "STATE", "CLASS", "PRIO"]);
+    assert_eq!(
+        &head[..7],
+        ["TASK", "PID", "COMM", "CPU", "STATE", "CLASS", "PRIO"]
+    );
     let recording = opened(4);
     let tasks = recording.tasks();
     for task in tasks {
         let address = format!("{:#018x}", task.addr);
-        let line = shown.stdout.lines().find(|line| line.contains(&address)).expect(&address);
+        let line = shown
+            .stdout
+            .lines()
+            .find(|line| line.contains(&address))
+            .expect(&address);
         for part in [task.comm.as_str(), &task.pid.to_string(), &task.class] {
             assert!(line.contains(part), "{part} in {line}");
         }
@@ -238,7 +256,11 @@ fn ps_shows_the_tasks_of_the_end_in_every_format() {
     let json = kreplay(["ps", "--format", "json", text(&krec)]).expect(code::DONE);
     let json: Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(rows(&json, "tasks").len(), tasks.len());
-    assert!(rows(&json, "tasks").iter().any(|row| row["comm"] == "migration/3"));
+    assert!(
+        rows(&json, "tasks")
+            .iter()
+            .any(|row| row["comm"] == "migration/3")
+    );
 }
 
 #[test]
@@ -275,5 +297,5 @@ fn calls_show_how_the_boot_reached_the_scheduler() {
     }
     kreplay(["calls", "--to", "set_task_rq_fare", text(&krec)])
         .expect(code::BAD_INPUT)
-        .complains(&["set_task_rq_fare", "set_task_rq_fair"]);
+        .complains(&["set_task_rq_fare", "set_task_rq"]);
 }
