@@ -542,3 +542,33 @@ fn whose_stopper_it_was() {
     assert!(holds(OTHER));
     assert!(!holds(ASKER));
 }
+
+/// The interrupt's entry comes before the end in the order and lies after it in causal time: the phase
+/// ends with the move. cpu2 pulls the task away at 7,500 while cpu1 is already at 8,000.
+///
+/// ```text
+///  5,000 waking          off-src   100
+///  5,100 migrate         enq-dst   100
+///  5,200 enqueued        first-run  50
+///  5,250 ipi             ipi     2,250   (due at 7,250, entered at 8,000)
+///  7,500 moved again     first-run   0
+/// ```
+#[test]
+fn an_entry_after_the_end_ends_with_the_move() {
+    let mut t = Trace::new(3);
+    t.at(0, 5_000).waking(HOG, 0);
+    t.at(0, 5_100).migrate(WAKE_MOVE, HOG, 0, 1);
+    t.at(0, 5_200).enqueued(HOG, 1);
+    t.at(0, 5_250).ipi(1);
+    t.at(1, 8_000).ipi_entry();
+    t.at(2, 7_500).migrate(
+        "set_task_cpu detach_task load_balance newidle_balance",
+        HOG,
+        1,
+        2,
+    );
+    let m = moves(&t).remove(0);
+    assert_eq!((m.ended, m.end_ns), (Ended::Moved, 7_500));
+    assert_eq!(m.phases_ns, [100, 0, 0, 100, 2_250, 50]);
+    assert_eq!(m.seqs.ipi_entry, Some(4));
+}

@@ -76,7 +76,9 @@ impl Play {
                 self.switch(cpu, Some(task), state, step);
                 self.home.insert(task.0, cpu);
             }
-            2 if on.is_none() => self.switch(cpu, None, if step % 2 == 0 { R } else { D }, step),
+            2 if on.is_none() => {
+                self.switch(cpu, None, if step.is_multiple_of(2) { R } else { D }, step)
+            }
             3 if !self.is_running(task) => {
                 self.at(cpu, step).waking(task, 0);
                 let from = self.home.insert(task.0, to).unwrap_or(0);
@@ -118,7 +120,7 @@ impl Play {
 
     fn finish(&mut self, work: Work, cpu: u32, to: u32, step: u64) {
         let task = work.task.expect("every work of the play has one");
-        if !self.is_running(task) && step % 3 > 0 {
+        if !self.is_running(task) && !step.is_multiple_of(3) {
             let from = self.home.insert(task.0, to).unwrap_or(0);
             self.at(cpu, step)
                 .migrate(STOPPER_MOVE, task, from as i32, to as i32);
@@ -185,14 +187,23 @@ proptest! {
                 prop_assert!(m.seqs.migrate < send && send < entry && entry <= m.seqs.end);
             }
         }
+        // Begin and end are the causal times of their events, except that an open move ends with the run.
         let mut migrations = 0;
+        let mut times = Vec::new();
         walk(&trace, &mut |e| {
+            times.push(e.time_ns);
             if let trace::event::EventData::SchedMigrateTask(m) = e.event.data {
                 migrations += usize::from(m.orig_cpu != m.dest_cpu);
             }
             Ok(())
         }).expect("a play is dense");
         prop_assert_eq!(report.moves.len(), migrations);
+        for m in &report.moves {
+            prop_assert_eq!(m.begin_ns, times[m.seqs.begin as usize]);
+            if m.ended != migration::Ended::Open {
+                prop_assert_eq!(m.end_ns, times[m.seqs.end as usize]);
+            }
+        }
     }
 
     /// The balance holds, shares do not overlap, and a loss is part of its share.

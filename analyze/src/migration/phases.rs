@@ -56,8 +56,8 @@ impl Phases {
 
     /// Gives the time from the latest boundary to `to` to `phase`.
     ///
-    /// A boundary of another CPU's chain (an interrupt's entry) may lie before the latest one in causal
-    /// time; it then cuts off nothing. The instructions are those of the CPU whose event `to` is. If
+    /// A boundary that is not about the task (an interrupt's entry, the start of its work) may lie before
+    /// the latest one in causal time; it then cuts off nothing. The instructions are those of the CPU whose event `to` is. If
     /// that CPU had no event at the latest boundary, what it had retired then lies between its last
     /// event before and the most it can have retired since: one instruction a nanosecond.
     pub(super) fn advance(&mut self, phase: Phase, to: &Mark, retired: &[u64]) {

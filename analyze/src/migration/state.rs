@@ -123,6 +123,9 @@ pub(super) struct OpenMove {
     pub(super) phases: Phases,
     pub(super) enqueued: bool,
     pub(super) ipi: Ipi,
+    /// The entry of the interrupt's handler and what each CPU had retired then, until the next boundary
+    /// of the task's own chain.
+    pub(super) entered: Option<(Mark, Vec<u64>)>,
 }
 
 impl OpenMove {
@@ -135,8 +138,19 @@ impl OpenMove {
         }
     }
 
-    /// Ends the current phase's piece at `to`.
+    /// Ends the current phase's piece at `to`, an event about the task.
+    ///
+    /// The entry of the interrupt is not about the task: it may come before `to` in the order and lie
+    /// after it in causal time. It then ends its phase at `to`.
     pub(super) fn cut(&mut self, to: &Mark, retired: &[u64]) {
+        if let Some((entry, retired)) = self.entered.take() {
+            let entry = Mark {
+                time_ns: entry.time_ns.min(to.time_ns),
+                ..entry
+            };
+            self.phases.advance(Phase::Ipi, &entry, &retired);
+            self.ipi = Ipi::None;
+        }
         let phase = self.phase();
         self.phases.advance(phase, to, retired);
     }

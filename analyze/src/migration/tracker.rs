@@ -260,8 +260,7 @@ impl<'s> Tracker<'s> {
                 continue;
             };
             if vector == entered && due <= event.event.cycles {
-                open.cut(mark, &self.retired);
-                open.ipi = Ipi::None;
+                open.entered = Some((*mark, self.retired.clone()));
                 open.seqs().ipi_entry = Some(mark.seq);
             } else {
                 self.inbound[cpu].push(pid);
@@ -550,6 +549,7 @@ impl<'s> Tracker<'s> {
             phases,
             enqueued,
             ipi: Ipi::None,
+            entered: None,
         });
     }
 
