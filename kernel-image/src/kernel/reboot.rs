@@ -13,6 +13,5 @@ pub fn kernel_power_off() -> ! {
     pr_emerg!("reboot: Power down");
     crate::include::linux::irqflags::local_irq_disable();
     native_machine_power_off();
-    pr_emerg!("reboot: System halted");
     stop_this_cpu()
 }

@@ -19,6 +19,7 @@ global_asm!(
     PCPU_current = const offset_of!(PcpuHot, current_task),
     options(att_syntax)
 );
+global_asm!(include_str!("platform/pvh/head.S"), options(att_syntax));
 global_asm!(
     include_str!("entry/entry_64.S"),
     TASK_threadsp = const TASK_threadsp,

@@ -12,6 +12,10 @@ use crate::{pr_info, pr_warn};
 pub static mp_lapic_addr: Shared<u64> = Shared::new(APIC_DEFAULT_PHYS_BASE);
 /// I/O port of the FADT's SLEEP_CONTROL_REG, 0 when the machine has none.
 pub static sleep_control: Shared<u16> = Shared::new(0);
+/// The platform has no legacy hardware: no PIC, no PM1 registers.
+pub static acpi_gbl_reduced_hardware: Shared<bool> = Shared::new(false);
+/// I/O port of PM1a_CNT on a machine that is not hardware-reduced, 0 when there is none.
+pub static pm1a_control: Shared<u16> = Shared::new(0);
 /// SLP_TYP of `_S5_`.
 pub static sleep_type_s5: Shared<u8> = Shared::new(0xff);
 
@@ -117,6 +121,10 @@ fn acpi_parse_fadt(fadt: Table) {
     let flags = phys_u32(fadt.at + 112);
     let hw_reduced = flags & 1 << 20 != 0;
     // SLEEP_CONTROL_REG is a generic address structure at offset 244; space 1 is I/O ports.
+    acpi_gbl_reduced_hardware.set(hw_reduced);
+    if !hw_reduced {
+        pm1a_control.set(phys_u32(fadt.at + 64) as u16);
+    }
     if hw_reduced && fadt.len >= 256 && phys_read::<1>(fadt.at + 244)[0] == 1 {
         sleep_control.set(phys_u64(fadt.at + 248) as u16);
     }
@@ -150,9 +158,16 @@ fn find_s5(dsdt: Table) -> Option<u8> {
 
 /// Linux brings up the interpreter here; the tables were read in `setup_arch` already.
 pub fn acpi_early_init() {
+    let reduced = acpi_gbl_reduced_hardware.get();
+    let port = if reduced {
+        &sleep_control
+    } else {
+        &pm1a_control
+    };
     pr_info!(
-        "ACPI: Hardware-reduced sleep port {:#x}, S5 type {}",
-        sleep_control.get(),
+        "ACPI: {} hardware, sleep port {:#x}, S5 type {}",
+        if reduced { "Reduced" } else { "Legacy" },
+        port.get(),
         sleep_type_s5.get()
     );
 }

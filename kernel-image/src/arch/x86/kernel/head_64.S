@@ -190,6 +190,7 @@ level2_fixmap_pgt:
     .skip 8 * 5
 
     .balign 16
+    .globl early_gdt
 early_gdt:
     .quad 0
     .quad 0x00cf9b000000ffff                                # 0x08: 32-bit code

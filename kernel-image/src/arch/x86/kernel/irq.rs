@@ -14,9 +14,10 @@ use crate::pr_warn;
 /// Linux allocates interrupt descriptors here; system vectors have none.
 pub fn early_irq_init() {}
 
-/// Installs the interrupt gates.
+/// Installs the interrupt gates; quiets the legacy controllers.
 pub fn init_IRQ() {
     idt::idt_setup_apic_and_irq_gates();
+    super::i8259::mask_8259A();
 }
 
 /// Every interrupt begins here. Linux tells RCU and lockdep; neither is here.

@@ -4,6 +4,7 @@ pub mod apic;
 pub mod dumpstack;
 pub mod early_printk;
 pub mod head64;
+pub mod i8259;
 pub mod idt;
 pub mod irq;
 pub mod process;

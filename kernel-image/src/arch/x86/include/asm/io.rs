@@ -17,6 +17,18 @@ pub unsafe fn outb(value: u8, port: u16) {
     };
 }
 
+/// Writes a word to `port`.
+///
+/// # Safety
+/// The device behind the port does not break memory safety when written.
+#[inline(always)]
+pub unsafe fn outw(value: u16, port: u16) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        asm!("out dx, ax", in("dx") port, in("ax") value, options(nomem, nostack, preserves_flags))
+    };
+}
+
 /// Reads a byte from `port`.
 ///
 /// # Safety
