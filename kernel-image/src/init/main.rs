@@ -8,7 +8,9 @@
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::arch::x86::kernel::acpi::acpi_early_init;
 use crate::arch::x86::kernel::irq::{early_irq_init, init_IRQ};
-use crate::arch::x86::kernel::setup::{arch_cpu_finalize_init, setup_arch, setup_per_cpu_areas};
+use crate::arch::x86::kernel::setup::{
+    arch_cpu_finalize_init, setup_arch, setup_nr_cpu_ids, setup_per_cpu_areas,
+};
 use crate::arch::x86::kernel::smpboot::{smp_prepare_boot_cpu, smp_prepare_cpus};
 use crate::arch::x86::kernel::time::{late_time_init, time_init};
 use crate::arch::x86::kernel::traps::trap_init;
@@ -16,7 +18,7 @@ use crate::arch::x86::kernel::tsc::calibrate_delay;
 use crate::fence::void::VoidPtr;
 use crate::include::linux::completion::Completion;
 use crate::include::linux::cpuhotplug::CPUHP_ONLINE;
-use crate::include::linux::cpumask::{Cpumask, cpu_possible_mask, nr_cpu_ids};
+use crate::include::linux::cpumask::{Cpumask, nr_cpu_ids};
 use crate::include::linux::irqflags::{irqs_disabled, local_irq_disable, local_irq_enable};
 use crate::include::linux::preempt::{preempt_count, preempt_count_set};
 use crate::include::linux::sched::PF_NO_SETAFFINITY;
@@ -45,7 +47,7 @@ use crate::kernel::time::tick_common::tick_init;
 use crate::kernel::time::timekeeping::timekeeping_init;
 use crate::kernel::time::timer::init_timers;
 use crate::kernel::workqueue::{workqueue_init, workqueue_init_early, workqueue_init_topology};
-use crate::mm::init::mm_core_init;
+use crate::mm::init::{free_initmem, mm_core_init};
 use crate::{WARN, pr_notice};
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -130,14 +132,6 @@ pub extern "C" fn start_kernel() -> ! {
     rest_init()
 }
 
-/// One more than the highest possible CPU.
-fn setup_nr_cpu_ids() {
-    nr_cpu_ids.store(
-        64 - cpu_possible_mask().as_u64().leading_zeros(),
-        Ordering::Relaxed,
-    );
-}
-
 /// Makes the first two tasks and becomes the idle task.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
@@ -167,6 +161,7 @@ extern "C" fn kernel_init(_unused: VoidPtr) -> i32 {
     wait_for_completion(&kthreadd_done);
     kernel_init_freeable();
     set_system_state(SystemStates::FreeingInitmem);
+    free_initmem();
     set_system_state(SystemStates::Running);
     run_workload();
     set_system_state(SystemStates::PowerOff);
