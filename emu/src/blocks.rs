@@ -42,6 +42,15 @@ impl Block {
     }
 }
 
+/// What the engine said about a translation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Fresh {
+    /// Its own count of instructions.
+    pub(crate) insns: u16,
+    /// Whether the hooks of the block's sites were put in.
+    pub(crate) hooked: bool,
+}
+
 /// One line of the front cache. All zero is empty: generations start at 1.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Line {
@@ -96,8 +105,8 @@ pub(crate) struct Blocks {
     lines: Box<[Line; LINES]>,
     known: BTreeMap<(PhysAddr, u32, Mode), u32>,
     all: Vec<Block>,
-    /// Blocks translated and not looked up since: (virtual address, size) to the engine's count.
-    fresh: BTreeMap<(u64, u32), u16>,
+    /// Blocks translated and not looked up since, by virtual address and size.
+    fresh: BTreeMap<(u64, u32), Fresh>,
 }
 
 impl Blocks {
@@ -144,12 +153,17 @@ impl Blocks {
     }
 
     /// The engine translated a block, so its bytes may not be those decoded before.
-    pub(crate) fn translated(&mut self, pc: u64, size: u32, insns: u16) {
-        self.fresh.insert((pc, size), insns);
+    pub(crate) fn translated(&mut self, pc: u64, size: u32, fresh: Fresh) {
+        self.fresh.insert((pc, size), fresh);
         let line = &mut self.lines[Self::index(pc)];
         if line.pc == pc {
             *line = Line::default();
         }
+    }
+
+    /// What the engine said about the block, if it was translated since it was last asked for.
+    pub(crate) fn take_fresh(&mut self, pc: u64, size: u32) -> Option<Fresh> {
+        self.fresh.remove(&(pc, size))
     }
 
     /// The block at a physical address, decoded if it is new or was translated anew. `bytes` reads
@@ -161,17 +175,17 @@ impl Blocks {
         at: PhysAddr,
         size: u32,
         mode: Mode,
+        fresh: Option<Fresh>,
         bytes: impl FnOnce() -> Result<Vec<u8>, Error>,
     ) -> Result<u32, Error> {
         let key = (at, size, mode);
-        let fresh = self.fresh.remove(&(pc, size));
         if fresh.is_none()
             && let Some(&index) = self.known.get(&key)
         {
             return Ok(index);
         }
         let insns = decoder.block(mode, &bytes()?).into_boxed_slice();
-        if let Some(engine) = fresh
+        if let Some(Fresh { insns: engine, .. }) = fresh
             && usize::from(engine) != insns.len()
         {
             let message = format!(

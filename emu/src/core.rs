@@ -9,6 +9,7 @@
 //! translator, or a site's hook, ended a block early are not; [`Core::split`] says so.
 
 mod handler;
+mod sites;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use crate::observe::{CpuView, Exception, Observer, Requests, Site};
 use crate::paging::{Access, Space};
 use crate::unicorn::{Cpu, Flow, hf};
 use crate::units::{Cycles, Insns, Stamp, VcpuId, VirtAddr};
+use sites::{Sites, purpose};
 use verify::Verify;
 
 /// How many block starts an error shows.
@@ -42,15 +44,6 @@ pub(crate) enum Stop {
     Msr,
     /// The run ends in an error.
     Fatal(ErrorKind, String),
-}
-
-/// What a hooked instruction is hooked for.
-#[derive(Clone, Copy, Default)]
-struct SiteUse {
-    watched: bool,
-    msr: bool,
-    /// The engine has a hook on it.
-    hooked: bool,
 }
 
 /// The state of the running vCPU's stretch, and everything its callbacks need.
@@ -92,12 +85,12 @@ pub(crate) struct Core {
     pub(crate) skipped: u64,
     pub(crate) decoder: Decoder,
 
-    sites: BTreeMap<u64, SiteUse>,
+    sites: Sites,
     starts: BTreeSet<u64>,
-    /// Sites the engine has no hook for yet.
-    pub(crate) to_hook: Vec<VirtAddr>,
-    /// The same, of MSR instructions in the block that is about to run.
-    pub(crate) to_hook_here: Vec<VirtAddr>,
+    /// Sites were added, so translations without their hooks must go.
+    pub(crate) sites_added: bool,
+    /// A block to translate again, with hooks on the instructions in a range.
+    pub(crate) to_hook: Option<(VirtAddr, [VirtAddr; 2])>,
     reported: [Option<(VcpuId, u64, u64)>; 2],
     /// The hooked instruction reached last: number of its block, address.
     last_site: Option<(u64, u64)>,
@@ -151,10 +144,10 @@ impl Core {
             vcpus,
             skipped: 0,
             decoder: Decoder::new()?,
-            sites: BTreeMap::new(),
+            sites: Sites::new(),
             starts: BTreeSet::new(),
-            to_hook: Vec::new(),
-            to_hook_here: Vec::new(),
+            sites_added: false,
+            to_hook: None,
             reported: [None; 2],
             last_site: None,
             requests: Requests::default(),
@@ -283,8 +276,6 @@ impl Core {
     /// handler.
     pub(crate) fn verify(&mut self, so_far: impl Iterator<Item = u64>) {
         self.verify = Some(Verify::new(so_far));
-        self.to_hook.clear();
-        self.to_hook_here.clear();
     }
 
     /// Whether every instruction is hooked anyway.
@@ -327,11 +318,11 @@ impl Core {
                 }
             }
             Site::Instruction => {
-                let site = self.sites.entry(at.0).or_default();
-                site.watched = add;
-                if add && !site.hooked && self.verify.is_none() {
-                    site.hooked = true;
-                    self.to_hook.push(at);
+                if add {
+                    self.sites.add(at.0, purpose::WATCHED);
+                    self.sites_added |= self.verify.is_none();
+                } else {
+                    self.sites.remove(at.0, purpose::WATCHED);
                 }
             }
         }
@@ -345,7 +336,7 @@ impl Core {
         for (at, site, add) in std::mem::take(&mut self.requests.changes) {
             self.change(at, site, add);
         }
-        !self.to_hook.is_empty()
+        self.sites_added
     }
 
     /// Reports a hit, unless this very one was reported before a stop.
@@ -393,9 +384,10 @@ impl Core {
         let at = cpu
             .translate(VirtAddr(pc), Access::Peek)
             .map_err(|f| Error::new(ErrorKind::Unsupported, format!("code at {f}")))?;
+        let fresh = self.blocks.take_fresh(pc, size);
         let index = self
             .blocks
-            .find(&self.decoder, pc, at, size, mode(hflags), || {
+            .find(&self.decoder, pc, at, size, mode(hflags), fresh, || {
                 let mut bytes = vec![0; size as usize];
                 cpu.read_virt(VirtAddr(pc), &mut bytes)
                     .map_err(|f| Error::new(ErrorKind::Unsupported, format!("code at {f}")))?;
@@ -414,23 +406,23 @@ impl Core {
             flags |= flag::WATCHED;
         }
         for d in block.insns.iter().filter(|d| d.kind == Kind::Msr) {
-            let address = pc + u64::from(d.offset);
-            let site = self.sites.entry(address).or_default();
-            site.msr = true;
-            if !site.hooked && self.verify.is_none() {
-                site.hooked = true;
-                self.to_hook_here.push(VirtAddr(address));
-            }
+            self.sites.add(pc + u64::from(d.offset), purpose::MSR);
         }
-        self.longest_stretch = self.longest_stretch.max(insns.into());
-        let tag = blocks::tag(self.generation, flags);
+        let line_tag = blocks::tag(self.generation, flags);
         let line = Line {
             pc,
             shape,
-            tag,
+            tag: line_tag,
             insns,
             block: index,
         };
+        if fresh.is_some_and(|f| !f.hooked)
+            && let Some(range) = self.sites.inside(pc, size)
+        {
+            self.to_hook = Some((VirtAddr(pc), range.map(VirtAddr)));
+            return Ok(line);
+        }
+        self.longest_stretch = self.longest_stretch.max(insns.into());
         self.blocks.set_line(line);
         Ok(line)
     }
@@ -471,7 +463,7 @@ impl Core {
             Ok(line) => line,
             Err(e) => return self.fatal(e.kind(), e.message().to_string()),
         };
-        if !self.to_hook_here.is_empty() {
+        if self.to_hook.is_some() {
             self.stop = Some(Stop::Sites);
             return Flow::Stop;
         }

@@ -317,7 +317,7 @@ impl Machine {
         if !self.core.verifies() {
             self.core
                 .verify(self.vcpus.iter().map(|v| v.cycles - v.skipped));
-            self.engine.add_every_site()?;
+            self.engine.hook_everything();
             self.engine.forget_all();
         }
         Ok(())

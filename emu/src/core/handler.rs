@@ -1,8 +1,9 @@
 //! What the engine calls while a vCPU runs, and the answers that need no exit: ports, CPUID, RDTSC,
 //! exceptions, hits of watched addresses.
 
+use super::sites::purpose;
 use super::{Core, Stop};
-use crate::blocks::shape;
+use crate::blocks::{Fresh, shape};
 use crate::cpuid;
 use crate::deliver::{self, Source};
 use crate::device::serial;
@@ -33,11 +34,11 @@ impl Handler for Core {
     }
 
     fn site(&mut self, observer: &mut dyn Observer, cpu: &Cpu, pc: u64) -> Flow {
-        let site = self.sites.get(&pc).copied();
-        if site.is_none() && self.verify.is_none() {
+        self.last_site = Some((self.executed, pc));
+        let purposes = self.sites.get(pc);
+        if purposes == 0 && self.verify.is_none() {
             return Flow::Continue;
         }
-        self.last_site = Some((self.executed, pc));
         let Some(index) = self.index_of(VirtAddr(pc)) else {
             return self.fatal(
                 ErrorKind::Engine,
@@ -48,8 +49,7 @@ impl Handler for Core {
         if let Err(what) = self.check_clock(clock, "instruction") {
             return self.fatal(ErrorKind::Engine, what);
         }
-        let site = site.unwrap_or_default();
-        if site.watched {
+        if purposes & purpose::WATCHED != 0 {
             self.report(observer, cpu, pc, clock, Site::Instruction);
             if self.settle_requests(clock) {
                 self.leave_block(index);
@@ -61,7 +61,7 @@ impl Handler for Core {
         if let Some(verify) = &mut self.verify {
             verify.count(self.vcpu.0 as usize, kind);
         }
-        if site.msr && !crate::msr::engine_knows(cpu) {
+        if purposes & purpose::MSR != 0 && !crate::msr::engine_knows(cpu) {
             self.leave_block(index);
             self.stop = Some(Stop::Msr);
             return Flow::Stop;
@@ -97,8 +97,10 @@ impl Handler for Core {
         }
     }
 
-    fn translated(&mut self, pc: u64, size: u16, insns: u16) {
-        self.blocks.translated(pc, size.into(), insns);
+    fn translated(&mut self, pc: u64, size: u16, insns: u16, hooked: bool) {
+        let hooked = hooked || self.verify.is_some();
+        self.blocks
+            .translated(pc, size.into(), Fresh { insns, hooked });
     }
 
     fn port_in(&mut self, _cpu: &Cpu, port: u16, size: u32) -> u32 {

@@ -18,7 +18,7 @@ const GENERAL_PROTECTION: u8 = 13;
 impl Machine {
     /// Runs the loaded vCPU to its next exit, and handles that.
     pub(super) fn run_vcpu(&mut self, observer: &mut dyn Observer, id: usize) -> Result<(), Error> {
-        self.hook_sites()?;
+        self.hook_sites();
         let event = self.vcpus[id].next_event().unwrap_or(u64::MAX);
         self.core.limit = self.slice_end.min(event);
         self.core.rearm();
@@ -42,20 +42,15 @@ impl Machine {
         done
     }
 
-    /// Adds the hooks that became necessary, and forgets translations made without them.
-    fn hook_sites(&mut self) -> Result<(), Error> {
-        for at in std::mem::take(&mut self.core.to_hook_here) {
-            self.engine.add_site(at)?;
-            self.engine.forget_at(at);
+    /// Makes the engine translate again what was translated without a hook it needs.
+    fn hook_sites(&mut self) {
+        if std::mem::take(&mut self.core.sites_added) {
+            self.engine.forget_all();
         }
-        if self.core.to_hook.is_empty() {
-            return Ok(());
+        if let Some((pc, [first, last])) = self.core.to_hook.take() {
+            self.engine.forget_at(pc);
+            self.engine.hook_next_translation(first, last);
         }
-        for at in std::mem::take(&mut self.core.to_hook) {
-            self.engine.add_site(at)?;
-        }
-        self.engine.forget_all();
-        Ok(())
     }
 
     /// HLT: the block that ended with it is counted.

@@ -318,3 +318,21 @@ fn msrs(uc: *mut ffi::uc_engine, env: *mut u8) -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// Unicorn's record of a hook, given the range it was added with.
+pub(super) fn hook_record(handle: ffi::uc_hook, begin: u64, end: u64) -> Result<*mut u8, Error> {
+    let record: *mut u8 = std::ptr::with_exposed_provenance_mut(handle as usize);
+    // SAFETY: in version 2.1.5, which `locate` checked, the handle is the address of the record, and
+    // the record is longer than these two fields.
+    let range = unsafe {
+        let field = |offset: usize| record.add(offset).cast::<u64>().read();
+        (field(at::HOOK_BEGIN), field(at::HOOK_END))
+    };
+    if range != (begin, end) {
+        return Err(wrong(&format!(
+            "a hook's range reads {:#x} to {:#x}",
+            range.0, range.1
+        )));
+    }
+    Ok(record)
+}

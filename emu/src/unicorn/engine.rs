@@ -15,7 +15,7 @@ use super::layout as at;
 use super::ram::Ram;
 use crate::error::{Error, ErrorKind};
 use crate::observe::Observer;
-use crate::units::VirtAddr;
+use crate::units::{PhysAddr, VirtAddr};
 
 /// What a callback wants to happen next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,8 +34,8 @@ pub(crate) trait Handler {
     fn site(&mut self, observer: &mut dyn Observer, cpu: &Cpu, pc: u64) -> Flow;
     /// An exception or software interrupt was raised; the handler delivers it.
     fn interrupt(&mut self, observer: &mut dyn Observer, cpu: &Cpu, vector: u32) -> Flow;
-    /// A block was translated, perhaps not for the first time.
-    fn translated(&mut self, pc: u64, size: u16, insns: u16);
+    /// A block was translated, perhaps not for the first time; with hooks if they were asked for.
+    fn translated(&mut self, pc: u64, size: u16, insns: u16, hooked: bool);
     /// `IN`.
     fn port_in(&mut self, cpu: &Cpu, port: u16, size: u32) -> u32;
     /// `OUT`.
@@ -71,6 +71,34 @@ struct Slot<H> {
     observer: Option<*mut (dyn Observer + 'static)>,
     cpu: Cpu,
     stop: bool,
+    /// Unicorn's record of the hook on instructions; null until it is there.
+    site_hook: *mut u8,
+    /// The range of that hook is not empty.
+    armed: bool,
+    /// It never will be again.
+    everything: bool,
+}
+
+/// A range of one address at which no instruction can be: it is not canonical.
+const NOWHERE: u64 = 1 << 63;
+
+impl<H> Slot<H> {
+    /// Changes the addresses for which instructions get a call when they are translated.
+    ///
+    /// # Safety
+    /// `site_hook` is the record of a live hook, checked by `check::hook_record`.
+    unsafe fn set_range(&mut self, begin: u64, end: u64) {
+        // SAFETY: the caller's contract; Unicorn reads these two fields when it translates, which
+        // it does on this thread, between callbacks.
+        unsafe {
+            self.site_hook
+                .add(at::HOOK_BEGIN)
+                .cast::<u64>()
+                .write(begin);
+            self.site_hook.add(at::HOOK_END).cast::<u64>().write(end);
+        }
+        self.armed = begin != NOWHERE;
+    }
 }
 
 /// One Unicorn instance for all vCPUs.
@@ -119,15 +147,33 @@ impl<H: Handler> Engine<H> {
             observer: None,
             cpu,
             stop: false,
+            site_hook: null_mut(),
+            armed: false,
+            everything: false,
         }));
-        let engine = Self { uc, slot, ram };
+        let mut engine = Self { uc, slot, ram };
         let base = engine.ram.view().base().cast();
         // SAFETY: the memory is page-aligned, `ram_bytes` long, and outlives the engine: `Drop`
         // closes the engine first.
         let status = unsafe { ffi::uc_mem_map_ptr(uc, 0, ram_bytes, 7, base) };
         ok(status, "map guest memory")?;
+        engine.run_first_block()?;
         engine.add_hooks()?;
         Ok(engine)
+    }
+
+    /// Executes a HLT, before there are hooks: Unicorn reports no translation until a block has run.
+    fn run_first_block(&mut self) -> Result<(), Error> {
+        const PLACE: u64 = 0x1000;
+        let halt = |byte: u8| self.ram.view().write(PhysAddr(PLACE), &[byte]);
+        let fresh = self.cpu().snapshot();
+        halt(0xf4).expect("memory begins at 0");
+        // SAFETY: the engine is live and has no callbacks yet.
+        let status = unsafe { ffi::uc_emu_start(self.uc, PLACE, 0, 0, 0) };
+        halt(0).expect("memory begins at 0");
+        self.cpu().load_state(&fresh);
+        self.forget_all();
+        ok(status, "execute a HLT")
     }
 
     fn add_hooks(&self) -> Result<(), Error> {
@@ -159,6 +205,14 @@ impl<H: Handler> Engine<H> {
         for (insn, callback) in insns {
             self.hook(T::INSN, callback, 1, 0, insn as c_int)?;
         }
+        let site = on_site::<H> as *const () as usize;
+        let handle = self.hook(T::CODE, site, NOWHERE, NOWHERE + 1, 0)?;
+        let record = check::hook_record(handle, NOWHERE, NOWHERE + 1)?;
+        // SAFETY: `slot` is live and nobody else uses it; the record was checked.
+        unsafe {
+            (*self.slot).site_hook = record;
+            (*self.slot).set_range(NOWHERE, NOWHERE);
+        }
         Ok(())
     }
 
@@ -169,7 +223,7 @@ impl<H: Handler> Engine<H> {
         begin: u64,
         end: u64,
         insn: c_int,
-    ) -> Result<(), Error> {
+    ) -> Result<ffi::uc_hook, Error> {
         let mut handle: ffi::uc_hook = 0;
         // SAFETY: the callback has the signature Unicorn documents for `kind` (and `insn`), and
         // `slot` lives until the engine is closed.
@@ -185,30 +239,29 @@ impl<H: Handler> Engine<H> {
                 insn,
             )
         };
-        ok(status, "add a hook")
+        ok(status, "add a hook").map(|()| handle)
     }
 
-    /// Calls [`Handler::site`] whenever the instruction at `pc` is about to execute, from the next
-    /// translation of its block on. There is no way back, nor need for one: the handler decides.
-    pub(crate) fn add_site(&mut self, pc: VirtAddr) -> Result<(), Error> {
-        self.hook(
-            ffi::HookType::CODE,
-            on_site::<H> as *const () as usize,
-            pc.0,
-            pc.0,
-            0,
-        )
+    /// Puts a call of [`Handler::site`] on the instructions from `first` to `last` in the next block
+    /// that is translated, and on none after that.
+    ///
+    /// Unicorn walks a list of all hooks whenever one of several is hit. With a single one it calls
+    /// the function directly, without looking at its range: so there is one, whose range is set for a
+    /// translation and emptied after it.
+    pub(crate) fn hook_next_translation(&mut self, first: VirtAddr, last: VirtAddr) {
+        self.set_site_range(first.0, last.0);
     }
 
-    /// Calls [`Handler::site`] for every instruction.
-    pub(crate) fn add_every_site(&mut self) -> Result<(), Error> {
-        self.hook(
-            ffi::HookType::CODE,
-            on_site::<H> as *const () as usize,
-            1,
-            0,
-            0,
-        )
+    /// Calls [`Handler::site`] for every instruction translated from now on.
+    pub(crate) fn hook_everything(&mut self) {
+        self.set_site_range(1, 0);
+        // SAFETY: `slot` is live, and the engine is not running.
+        unsafe { (*self.slot).everything = true };
+    }
+
+    fn set_site_range(&mut self, begin: u64, end: u64) {
+        // SAFETY: `slot` is live, and the engine is not running.
+        unsafe { (*self.slot).set_range(begin, end) };
     }
 
     /// Forgets the translations that touch `pc`, which must be mapped for the loaded vCPU.
@@ -393,8 +446,12 @@ unsafe extern "C" fn on_translated<H: Handler>(
     let slot: *mut Slot<H> = user.cast();
     // SAFETY: `tb` is valid during the call. The handler is null outside `run`.
     unsafe {
+        let hooked = (*slot).armed;
+        if hooked && !(*slot).everything {
+            (*slot).set_range(NOWHERE, NOWHERE);
+        }
         if !(*slot).handler.is_null() {
-            (*(*slot).handler).translated((*tb).pc, (*tb).size, (*tb).icount);
+            (*(*slot).handler).translated((*tb).pc, (*tb).size, (*tb).icount, hooked);
         }
     }
 }

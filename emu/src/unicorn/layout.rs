@@ -43,6 +43,9 @@ pub(super) const EXCEPTION_IS_INT: usize = 5388;
 pub(super) const OLD_EXCEPTION: usize = 5496;
 /// `end_reset_fields`: what belongs to one CPU ends here, and `uc_context` holds just as much.
 pub(super) const STATE_SIZE: usize = 5568;
+/// `struct hook`, Unicorn's own record behind a hook's handle: the range of addresses it is for.
+pub(super) const HOOK_BEGIN: usize = 24;
+pub(super) const HOOK_END: usize = 32;
 /// `sizeof(struct uc_context)`, the header before a context's data.
 pub(super) const CONTEXT_HEADER: usize = 40;
 
