@@ -3,7 +3,7 @@
 //! The built-in kernel is Rust, so a symbol may be a path (`kernel::sched::core::schedule`) where
 //! Linux has `schedule`; reports and the table of causes speak Linux's words.
 
-use trace::event::{Addr, StackId};
+use trace::event::{Addr, Comm, StackId};
 
 use crate::source::Source;
 
@@ -75,9 +75,11 @@ pub fn task(comm: &str, pid: i32) -> String {
     format!("{comm}[{pid}]")
 }
 
-/// Whether a task of this name is a stopper, and of which CPU.
-pub fn stopper_cpu(comm: &str) -> Option<u32> {
-    comm.strip_prefix("migration/")?.parse().ok()
+/// Whether a task of this name is a stopper, and of which CPU. It is asked twice a switch, so it does
+/// not make text of the name first.
+pub fn stopper_cpu(comm: Comm) -> Option<u32> {
+    let digits = comm.as_bytes().strip_prefix(b"migration/")?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -99,8 +101,8 @@ mod tests {
 
     #[test]
     fn stoppers_are_known_by_name() {
-        assert_eq!(stopper_cpu("migration/12"), Some(12));
-        assert_eq!(stopper_cpu("migration/"), None);
-        assert_eq!(stopper_cpu("hog/1"), None);
+        assert_eq!(stopper_cpu("migration/12".into()), Some(12));
+        assert_eq!(stopper_cpu("migration/".into()), None);
+        assert_eq!(stopper_cpu("hog/1".into()), None);
     }
 }

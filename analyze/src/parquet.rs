@@ -12,7 +12,8 @@
 //! like one of these is called `task_pid`, `task_comm` or `target_cpu`. Every number is a 64-bit signed
 //! integer, except CPU masks, which are unsigned; so equal names have equal types in all tables. An
 //! address is text: the function (`name+0x1c`), or a hexadecimal number where it is an object's; none
-//! is null. A table is written even if it has no row. This folder is the only user of polars.
+//! is null. A table is written even if it has no row. The files of events carry the sentence of every
+//! column in their key-value metadata. This folder is the only user of polars.
 
 mod events;
 mod file;
@@ -75,7 +76,7 @@ fn write_table(table: &Table, name: &str, dir: &Path) -> Result<PathBuf, Error> 
             (column.key.to_owned(), dtype)
         })
         .collect();
-    let mut file = TableFile::create(dir, name, columns)?;
+    let mut file = TableFile::create(dir, name, columns, Vec::new())?;
     for row in &table.rows {
         file.push(shown.iter().map(|i| Cell::from(&row[*i])))?;
     }
@@ -95,7 +96,7 @@ fn write_stacks(source: &dyn Source, count: u32, dir: &Path) -> Result<PathBuf, 
     let columns = columns
         .map(|(name, dtype)| (name.to_owned(), dtype))
         .to_vec();
-    let mut file = TableFile::create(dir, "stacks", columns)?;
+    let mut file = TableFile::create(dir, "stacks", columns, Vec::new())?;
     for stack in 0..count {
         let addrs = source.stack(trace::event::StackId(stack));
         for (depth, addr) in addrs.iter().enumerate() {

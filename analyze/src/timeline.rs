@@ -206,14 +206,13 @@ fn slices(source: &dyn Source, from_ns: u64, to_ns: u64) -> Result<Vec<Slice>, E
             return Ok(());
         };
         let cpu = event.event.cpu;
-        let comm = e.next_comm.to_text();
         let next = Slice {
             cpu,
             from_ns: event.time_ns,
             to_ns: event.time_ns,
             tid: e.next_pid,
-            stopper: names::stopper_cpu(&comm) == Some(cpu),
-            comm,
+            stopper: names::stopper_cpu(e.next_comm) == Some(cpu),
+            comm: e.next_comm.to_text(),
         };
         if let Some(slice) = running[cpu as usize].replace(next) {
             keep(slice, event.time_ns);

@@ -181,7 +181,7 @@ impl<'s> Tracker<'s> {
 
     /// If the stopper of `cpu` comes in with a work for the task that it preempts: who queued that work.
     fn own_work(&self, e: &SchedSwitch, cpu: u32) -> Option<i32> {
-        if names::stopper_cpu(&e.next_comm.to_text()) != Some(cpu) {
+        if names::stopper_cpu(e.next_comm) != Some(cpu) {
             return None;
         }
         let requests = &self.tasks.get(&e.prev_pid)?.requests;

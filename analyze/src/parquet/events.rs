@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use trace::event::{EventData, EventSchema, FieldType, FieldValue};
+use trace::krec::BASE_COLUMNS;
 
 use super::file::{Cell, Dtype, TableFile};
 use crate::Error;
@@ -37,7 +38,7 @@ impl Tables {
                 (column_name(field.name).to_owned(), dtype)
             });
             let columns = base.into_iter().chain(fields).collect();
-            TableFile::create(dir, &table_name(schema.name), columns)
+            TableFile::create(dir, &table_name(schema.name), columns, docs(schema))
         };
         let files: Result<Vec<TableFile>, Error> = EventData::SCHEMAS.iter().map(create).collect();
         Ok(Tables(files?))
@@ -76,6 +77,26 @@ impl Tables {
     pub(super) fn finish(self) -> Result<Vec<PathBuf>, Error> {
         self.0.into_iter().map(TableFile::finish).collect()
     }
+}
+
+/// What the event and each of its columns mean, in the words of the recording.
+fn docs(schema: &EventSchema) -> Vec<(String, String)> {
+    let time = (
+        "time_ns".to_owned(),
+        "Causal time in nanoseconds of virtual time, at or after the raw clock.".to_owned(),
+    );
+    let base = BASE_COLUMNS.iter().map(|f| (f.name, f.doc));
+    let fields = schema.fields.iter().map(|f| (column_name(f.name), f.doc));
+    let mut docs = vec![(
+        "event".to_owned(),
+        format!("{}: {}", schema.name, schema.doc.trim()),
+    )];
+    docs.extend(
+        base.chain(fields)
+            .map(|(name, doc)| (name.to_owned(), doc.trim().to_owned())),
+    );
+    docs.push(time);
+    docs
 }
 
 /// `sched:sched_switch` is `sched_switch`; our own `stop:work_queue` is `stop_work_queue`.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
+use polars::io::parquet::write::KeyValueMetadata;
 use polars::prelude::*;
 
 use crate::Error;
@@ -105,11 +106,13 @@ pub(super) struct TableFile {
 }
 
 impl TableFile {
-    /// Creates `dir/name.parquet` with these columns.
+    /// Creates `dir/name.parquet` with these columns. `docs` are key and value pairs of the file's own
+    /// metadata: what the table and its columns mean.
     pub(super) fn create(
         dir: &Path,
         name: &str,
         columns: Vec<(String, Dtype)>,
+        docs: Vec<(String, String)>,
     ) -> Result<TableFile, Error> {
         let path = dir.join(format!("{name}.parquet"));
         let file = File::create(&path).map_err(|source| Error::Write {
@@ -131,6 +134,7 @@ impl TableFile {
         // One thread: the bytes are then the same every time, and two cores have the walk to do.
         let writer = ParquetWriter::new(BufWriter::new(file))
             .set_parallel(false)
+            .with_key_value_metadata(Some(KeyValueMetadata::from_static(docs)))
             .batched(&schema)
             .map_err(|e| refused(&path, &e))?;
         Ok(TableFile {

@@ -113,7 +113,7 @@ impl<'s> Tracker<'s> {
         match &event.event.data {
             EventData::SchedSwitch(e) => self.switch(e, cpu, at),
             EventData::SchedWaking(e) => {
-                if let Some(stopper) = names::stopper_cpu(&e.comm.to_text()) {
+                if let Some(stopper) = names::stopper_cpu(e.comm) {
                     self.stopper_woken(stopper, event, at);
                 }
             }
@@ -166,7 +166,7 @@ impl<'s> Tracker<'s> {
 
     fn switch(&mut self, e: &SchedSwitch, cpu: u32, at: Cut) {
         let runnable = e.prev_state == 0 || e.prev_state & 0x100 != 0;
-        if names::stopper_cpu(&e.prev_comm.to_text()) == Some(cpu)
+        if names::stopper_cpu(e.prev_comm) == Some(cpu)
             && let Some(mut episode) = self.current[cpu as usize].take()
         {
             episode.close(self.ids.running(cpu), at);
@@ -182,7 +182,7 @@ impl<'s> Tracker<'s> {
             };
             self.task_becomes(e.prev_pid, state, at);
         }
-        if names::stopper_cpu(&e.next_comm.to_text()) == Some(cpu) {
+        if names::stopper_cpu(e.next_comm) == Some(cpu) {
             let (before, victim) = match (e.prev_pid, runnable) {
                 (0, _) => (Before::Idle, None),
                 (_, false) => (Before::Blocked, None),
