@@ -100,10 +100,14 @@ pub(crate) mod flag {
 
 const LINES: usize = 1 << 14;
 
+/// What decides a block's instructions as long as its bytes stay: physical address, size in bytes,
+/// mode.
+pub(crate) type Key = (PhysAddr, u32, Mode);
+
 /// The table.
 pub(crate) struct Blocks {
     lines: Box<[Line; LINES]>,
-    known: BTreeMap<(PhysAddr, u32, Mode), u32>,
+    known: BTreeMap<Key, u32>,
     all: Vec<Block>,
     /// Blocks translated and not looked up since, by virtual address and size.
     fresh: BTreeMap<(u64, u32), Fresh>,
@@ -172,13 +176,10 @@ impl Blocks {
         &mut self,
         decoder: &Decoder,
         pc: u64,
-        at: PhysAddr,
-        size: u32,
-        mode: Mode,
+        key: Key,
         fresh: Option<Fresh>,
         bytes: impl FnOnce() -> Result<Vec<u8>, Error>,
     ) -> Result<u32, Error> {
-        let key = (at, size, mode);
         if fresh.is_none()
             && let Some(&index) = self.known.get(&key)
         {
@@ -189,13 +190,17 @@ impl Blocks {
             && usize::from(engine) != insns.len()
         {
             let message = format!(
-                "the block at {pc:#x} ({size} bytes) has {} instructions for capstone and {engine} \
+                "the block at {pc:#x} ({} bytes) has {} instructions for capstone and {engine} \
                  for the engine",
+                key.1,
                 insns.len()
             );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        let block = Block { insns, bytes: size };
+        let block = Block {
+            insns,
+            bytes: key.1,
+        };
         if let Some(&index) = self.known.get(&key)
             && self.all[index as usize] == block
         {

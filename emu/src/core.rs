@@ -387,7 +387,7 @@ impl Core {
         let fresh = self.blocks.take_fresh(pc, size);
         let index = self
             .blocks
-            .find(&self.decoder, pc, at, size, mode(hflags), fresh, || {
+            .find(&self.decoder, pc, (at, size, mode(hflags)), fresh, || {
                 let mut bytes = vec![0; size as usize];
                 cpu.read_virt(VirtAddr(pc), &mut bytes)
                     .map_err(|f| Error::new(ErrorKind::Unsupported, format!("code at {f}")))?;

@@ -321,7 +321,7 @@ fn msrs(uc: *mut ffi::uc_engine, env: *mut u8) -> Result<(), Error> {
 
 /// Unicorn's record of a hook, given the range it was added with.
 pub(super) fn hook_record(handle: ffi::uc_hook, begin: u64, end: u64) -> Result<*mut u8, Error> {
-    let record: *mut u8 = std::ptr::with_exposed_provenance_mut(handle as usize);
+    let record: *mut u8 = std::ptr::with_exposed_provenance_mut(handle);
     // SAFETY: in version 2.1.5, which `locate` checked, the handle is the address of the record, and
     // the record is longer than these two fields.
     let range = unsafe {
