@@ -185,7 +185,7 @@ impl Blocks {
         {
             return Ok(index);
         }
-        let insns = decoder.block(mode, &bytes()?).into_boxed_slice();
+        let insns = decoder.block(key.2, &bytes()?).into_boxed_slice();
         if let Some(Fresh { insns: engine, .. }) = fresh
             && usize::from(engine) != insns.len()
         {
