@@ -1,4 +1,4 @@
-//! Builds `kernel-image` into the bootable ELF `vmlinux`: the one place that holds its flags (D8).
+//! Builds `kernel-image` into the bootable ELF `vmlinux`: the one place that holds its flags.
 //!
 //! Used by the build script that embeds the image in `kreplay-machine`, and by `kreplay image build DIR`
 //! for an edited kernel. The image is a program of its own, built by a nested cargo for the host's

@@ -1,4 +1,4 @@
-//! The promises of the image's build (D8): the same bytes from two checkouts at different paths and whatever the
+//! The promises of the image's build: the same bytes from two checkouts at different paths and whatever the
 //! caller's environment says, other bytes from an edited kernel, and clear errors.
 use std::fs;
 use std::path::{Path, PathBuf};

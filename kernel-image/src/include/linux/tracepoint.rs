@@ -1,4 +1,4 @@
-//! Tracepoints: one `nop` each, whether or not anyone looks (D7).
+//! Tracepoints: one `nop` each, whether or not anyone looks.
 //!
 //! Linux: include/linux/tracepoint.h, v6.8, whose sites are patched jumps to a probe function.
 //! **Differs** a site here is a single `nop` that records itself in the section `.tracepoints` as two words:
