@@ -27,12 +27,24 @@ pub fn linux_name(symbol: &str) -> &str {
     name.strip_prefix("r#").unwrap_or(name)
 }
 
-/// The function an address is in by Linux's name, innermost inlined one first; a number if unknown.
+/// The function an address is in by Linux's name, as `%ps` prints it: the one in the symbol table,
+/// whatever was inlined into it; a number if unknown.
 pub fn function(source: &dyn Source, addr: Addr) -> String {
     match source.symbol(addr) {
-        Some(symbol) => linux_name(symbol.functions().next().unwrap_or(&symbol.name)).to_owned(),
+        Some(symbol) => linux_name(&symbol.name).to_owned(),
         None => addr.to_string(),
     }
+}
+
+/// The functions that were inlined where an address is, innermost first, as one line.
+pub fn inlined(source: &dyn Source, addr: Addr) -> Option<String> {
+    let symbol = source.symbol(addr)?;
+    let names: Vec<String> = symbol
+        .inlined
+        .iter()
+        .map(|inlined| linux_name(&inlined.name).to_owned())
+        .collect();
+    (!names.is_empty()).then(|| one_line(&names))
 }
 
 /// An address as text: `name`, `name+0x1c`, or the number where no symbol is known; `None` for 0.

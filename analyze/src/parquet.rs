@@ -90,6 +90,7 @@ fn write_stacks(source: &dyn Source, count: u32, dir: &Path) -> Result<PathBuf, 
         ("addr", Dtype::Text),
         ("function", Dtype::Text),
         ("symbol", Dtype::Text),
+        ("inlined", Dtype::Text),
         ("file", Dtype::Text),
         ("line", Dtype::Int),
     ];
@@ -107,6 +108,7 @@ fn write_stacks(source: &dyn Source, count: u32, dir: &Path) -> Result<PathBuf, 
                 Cell::Text(addr.to_string()),
                 Cell::Text(names::function(source, *addr)),
                 names::address(source, *addr).map_or(Cell::Null, Cell::Text),
+                names::inlined(source, *addr).map_or(Cell::Null, Cell::Text),
                 symbol
                     .and_then(|s| s.file.clone())
                     .map_or(Cell::Null, Cell::Text),

@@ -81,7 +81,7 @@ pub struct Timeline {
 
 /// The window that is shown when nobody asked for one is this many times as long as the hand-over in it:
 /// begin to queue at the destination. How long a task then waits in the queue says little about moving.
-const AUTO_TIMES: u64 = 6;
+const AUTO_TIMES: u64 = 3;
 /// But not shorter than this.
 const AUTO_NS_MIN: u64 = 60_000;
 /// A run that is not longer than this is shown whole; one without moves to here.
