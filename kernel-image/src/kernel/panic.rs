@@ -2,6 +2,7 @@
 //!
 //! Linux: kernel/panic.c, lib/bug.c, v6.8. **Kept** the messages, one CPU panics and stops the others.
 //! **Left out** notifiers, crash dumps, reboot after a time.
+use crate::arch::x86::include::asm::processor::{PANIC_CPU_INVALID, panic_cpu};
 pub use crate::arch::x86::kernel::dumpstack::dump_stack;
 use crate::arch::x86::kernel::dumpstack::show_current_regs;
 use crate::arch::x86::kernel::{reboot::stop_this_cpu, smp::native_stop_other_cpus};
@@ -13,8 +14,6 @@ use core::fmt::Arguments;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-const PANIC_CPU_INVALID: u32 = u32::MAX;
-static panic_cpu: AtomicU32 = AtomicU32::new(PANIC_CPU_INVALID);
 static panic_depth: AtomicU32 = AtomicU32::new(0);
 
 /// Makes this CPU the one that panics; any other that comes here stops.

@@ -6,9 +6,12 @@
 #![expect(unsafe_code, reason = "breaks every rule there is, one at a time")]
 
 use crate::arch::x86::include::asm::desc::DescPtr;
+use crate::arch::x86::kernel::tsc::udelay;
 use crate::fence::shared::Shared;
+use crate::include::linux::cpumask::cpu_online_mask;
 use crate::include::linux::irqflags::local_irq_disable;
 use crate::include::linux::preempt::preempt_disable;
+use crate::include::linux::smp::smp_call_function_many;
 use crate::include::linux::spinlock::{RawSpinlock, raw_spin_lock};
 use crate::kernel::params::param;
 use crate::{BUG, WARN, WARN_ON, pr_emerg, pr_info};
@@ -23,8 +26,9 @@ macro_rules! crash_types {
     ($($name:literal $func:expr,)*) => { [$(CrashType { name: $name, func: $func }),*] };
 }
 
-static crashtypes: [CrashType; 19] = crash_types![
+static crashtypes: [CrashType; 20] = crash_types![
     "PANIC" || crate::kernel::panic::panic(format_args!("dumptest")),
+    "PANIC_STOP_IRQOFF" lkdtm_PANIC_STOP_IRQOFF,
     "BUG" || BUG!(),
     "WARNING" || { WARN_ON!(true); },
     "WARNING_MESSAGE" || { WARN!(true, "Warning message trigger count: 1"); },
@@ -67,6 +71,15 @@ pub fn run() {
     pr_info!("lkdtm: Performing direct entry {}", found.name);
     (found.func)();
     pr_info!("lkdtm: {} did not end the kernel", found.name);
+}
+
+/// Panics while every other CPU spins with interrupts off.
+fn lkdtm_PANIC_STOP_IRQOFF() {
+    raw_spin_lock(&lock_me_up);
+    preempt_disable();
+    smp_call_function_many(cpu_online_mask(), |_| raw_spin_lock(&lock_me_up), 0, false);
+    udelay(100);
+    crate::kernel::panic::panic(format_args!("panic stop irqoff test"))
 }
 
 #[inline(never)]
