@@ -9,6 +9,7 @@
 //! Lock order: `pi_lock` of a task, then a runqueue's `__lock`, then a second runqueue's by ascending
 //! CPU number. The stopper's lock is never taken with a runqueue's lock held.
 
+use crate::arch::x86::include::asm::processor::cpu_relax;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
@@ -497,7 +498,7 @@ pub fn __task_rq_lock(p: TaskRef) -> RqRef {
         }
         raw_spin_rq_unlock(rq);
         while task_on_rq_migrating(p) {
-            core::hint::spin_loop();
+            cpu_relax();
         }
     }
 }
@@ -515,7 +516,7 @@ pub fn task_rq_lock(p: TaskRef, rf: &mut RqFlags) -> RqRef {
         raw_spin_rq_unlock(rq);
         raw_spin_unlock_irqrestore(&p.pi_lock, rf.flags);
         while task_on_rq_migrating(p) {
-            core::hint::spin_loop();
+            cpu_relax();
         }
     }
 }

@@ -14,6 +14,7 @@ use super::queue::{activate_task, set_task_cpu, wakeup_preempt};
 use super::tick::set_nr_if_polling;
 use crate::WARN_ON_ONCE;
 use crate::arch::x86::include::asm::current::current;
+use crate::arch::x86::include::asm::processor::cpu_relax;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::include::linux::cpumask::cpu_active;
 use crate::include::linux::jiffies::HZ;
@@ -86,7 +87,7 @@ fn ttwu_other(p: TaskRef, state: u32, mut wake_flags: i32) -> bool {
         return true;
     }
     while task_on_cpu(p) {
-        core::hint::spin_loop();
+        cpu_relax();
     }
 
     let cpu = select_task_rq(p, p.wake_cpu.get(), wake_flags | WF_TTWU) as u32;
@@ -211,7 +212,7 @@ pub extern "C" fn sched_ttwu_pending(list: &'static LlistNode) {
         // The waker queued it while it was being switched out here, so it is off by now.
         if WARN_ON_ONCE!(task_on_cpu(p)) {
             while task_on_cpu(p) {
-                core::hint::spin_loop();
+                cpu_relax();
             }
         }
         if WARN_ON_ONCE!(task_cpu(p) != rq.cpu_nr()) {
@@ -291,7 +292,7 @@ pub fn wait_task_inactive(p: TaskRef, match_state: u32) -> bool {
             if match_state != 0 && p.__state.get() & match_state == 0 {
                 return false;
             }
-            core::hint::spin_loop();
+            cpu_relax();
         }
         let mut rf = RqFlags::new();
         let rq = task_rq_lock(p, &mut rf);
@@ -303,7 +304,7 @@ pub fn wait_task_inactive(p: TaskRef, match_state: u32) -> bool {
             return false;
         }
         if running {
-            core::hint::spin_loop();
+            cpu_relax();
             continue;
         }
         if queued {
