@@ -110,8 +110,3 @@ pub fn param(name: &str) -> Option<Text> {
     };
     words().filter_map(value_of).last()
 }
-
-/// The value of `name` as a number; none when it is missing or not a number.
-pub fn param_u64(name: &str) -> Option<u64> {
-    param(name)?.as_u64()
-}

@@ -31,7 +31,7 @@ use crate::include::linux::workqueue::{
     WORK_CPU_UNBOUND, WorkStruct, queue_work_on, schedule_work_on, system_unbound_wq,
 };
 use crate::kernel::kreplay::counters::{count, kreplay_counters};
-use crate::kernel::params::param_u64;
+use crate::kernel::kreplay::workload_param;
 use crate::kernel::sched::clock::sched_clock;
 use crate::kernel::sched::core::{
     migrate_disable, migrate_enable, sched_setscheduler_nocheck, schedule, set_cpus_allowed_ptr,
@@ -121,11 +121,9 @@ static COUNTS: Counts = Counts {
 /// Runs it, as pid 1.
 pub fn run() {
     let cpus = u64::from(num_online_cpus());
-    let moves = param_u64("affinity.moves").unwrap_or(DEFAULT_MOVES);
-    let insns = param_u64("affinity.insns").unwrap_or(DEFAULT_INSNS);
-    let hogs = param_u64("affinity.hogs")
-        .unwrap_or(cpus.max(2))
-        .clamp(1, MAX_HOGS as u64);
+    let moves = workload_param("affinity.moves", DEFAULT_MOVES, 0..=1_000_000_000);
+    let insns = workload_param("affinity.insns", DEFAULT_INSNS, 0..=1_000_000_000_000);
+    let hogs = workload_param("affinity.hogs", cpus.max(2), 1..=MAX_HOGS as u64);
     pr_info!("affinity: {hogs} hogs on {cpus} CPUs, {moves} moves of running tasks");
 
     let mut cast = Cast { len: 0 };

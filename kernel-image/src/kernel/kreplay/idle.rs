@@ -1,12 +1,12 @@
 //! The workload `idle`: a bare boot, some quiet milliseconds, the end. `idle.ms=` says how many.
 
-use crate::kernel::params::param_u64;
+use super::workload_param;
 use crate::kernel::time::timer::sleep::msleep;
 use crate::pr_info;
 
 /// Sleeps, as pid 1.
 pub fn run() {
-    let ms = param_u64("idle.ms").unwrap_or(20);
+    let ms = workload_param("idle.ms", 20, 0..=1_000_000);
     msleep(ms);
     pr_info!("idle: {ms} ms passed");
 }

@@ -9,6 +9,7 @@ use crate::arch::x86::include::asm::current::current;
 use crate::include::linux::sched::CommBuf;
 use crate::kernel::params::param;
 use crate::kernel::sched::core::sched_exec;
+use core::ops::RangeInclusive;
 
 /// A workload: runs as pid 1 and returns when it is done.
 struct Workload {
@@ -51,6 +52,21 @@ pub fn run_workload() {
             "unknown workload \"{}\"; the known ones are: {KnownNames}",
             name.as_ref()
                 .map_or(&"" as &dyn core::fmt::Display, |name| name)
+        )),
+    }
+}
+
+/// A parameter of a workload; one that is no number, or out of range, ends the boot.
+fn workload_param(name: &str, default: u64, allowed: RangeInclusive<u64>) -> u64 {
+    let Some(text) = param(name) else {
+        return default;
+    };
+    match text.as_u64() {
+        Some(value) if allowed.contains(&value) => value,
+        _ => crate::kernel::panic::panic(format_args!(
+            "{name}={text}: not a number from {} to {}",
+            allowed.start(),
+            allowed.end()
         )),
     }
 }
