@@ -65,7 +65,7 @@ impl Masks {
         self.settle();
     }
 
-    /// Ends the changes that have been carried out, and those before them.
+    /// Ends the changes that have been carried out, and those that were surely written before them.
     fn settle(&mut self) {
         let Some(cpu) = self.cpu else {
             return;
@@ -79,10 +79,12 @@ impl Masks {
             (true, Some(before)) => before | ask.mask,
             _ => ask.mask,
         });
-        let mut index = 0;
-        self.asks.retain(|ask| {
-            index += 1;
-            index > last + 1 || !ask.written
+        let overlapped = ask.overlapped;
+        let mut place = 0..;
+        self.asks.retain(|ask| match place.next() {
+            Some(index) if index == last => false,
+            Some(index) if index < last => !ask.written || (overlapped && ask.overlapped),
+            _ => true,
         });
     }
 
@@ -283,6 +285,25 @@ mod tests {
         assert_eq!(broken(InMask::default(), &rows(1)), []);
         assert_eq!(broken(InMask::default(), &rows(2)), []);
         assert_eq!(broken(InMask::default(), &rows(3)).len(), 1);
+    }
+
+    #[test]
+    fn a_change_in_flight_outlives_one_that_overlapped_it() {
+        let rows = |cpu| {
+            events([
+                affinity(7, 1, 0b010),
+                complete(7),
+                affinity(7, 1, 0b001),
+                // The task's own migrate_enable reads its mask before 7 has written it.
+                affinity(5, 1, 0b010),
+                sleeps(7),
+                sleeps(5),
+                migrate(0, 0),
+                runs(cpu),
+            ])
+        };
+        assert_eq!(broken(InMask::default(), &rows(0)), []);
+        assert_eq!(broken(InMask::default(), &rows(2)).len(), 1);
     }
 
     #[test]
