@@ -31,13 +31,14 @@ build
 
 step "lints"
 cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
-bash scripts/kernel-lint.sh
+cargo run --quiet --locked -p kreplay-image --example lint -- kernel-image "$CARGO_TARGET_DIR/kernel-lint"
 
 step "tests"
 export KREPLAY_PYTHON="$VENV/bin/python"
 log="$CARGO_TARGET_DIR/test.log"
 status=0
-cargo test --locked --workspace --doc 2>&1 | tee "$log" || status=$?
+(cd kernel-image && CARGO_TARGET_DIR="$CARGO_TARGET_DIR/kernel-tests" cargo test --locked 2>&1) | tee "$log" || status=$?
+cargo test --locked --workspace --doc 2>&1 | tee -a "$log" || status=$?
 cargo test --locked --workspace --lib --bins --tests --no-fail-fast 2>&1 | tee -a "$log" || status=$?
 
 step "done"
