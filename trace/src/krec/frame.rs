@@ -9,8 +9,11 @@ pub const FILE_HEADER: usize = 16;
 /// Size of a frame header.
 pub const FRAME_HEADER: usize = 40;
 const FRAME_MAGIC: [u8; 4] = *b"kfrm";
-/// The level at which zstd's gain has flattened for our columns.
-const LEVEL: i32 = 3;
+/// Level of zstd for events, which are packed while the guest waits: a third faster than the other, and
+/// 5 % larger.
+const FAST: i32 = 1;
+/// Level of zstd for everything else.
+const SMALL: i32 = 3;
 
 /// What a frame holds; the numbers are the format's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,7 +89,7 @@ pub struct Packer(zstd::bulk::Compressor<'static>);
 
 impl Packer {
     pub fn new() -> std::io::Result<Packer> {
-        zstd::bulk::Compressor::new(LEVEL).map(Packer)
+        zstd::bulk::Compressor::new(SMALL).map(Packer)
     }
 
     /// A whole frame; `raw` is at most [`MAX_RAW`] bytes.
@@ -102,6 +105,10 @@ impl Packer {
             "{kind:?} frame of {} bytes",
             raw.len()
         );
+        self.0.set_compression_level(match kind {
+            Kind::Events => FAST,
+            _ => SMALL,
+        })?;
         let packed = self.0.compress(raw)?;
         let (packing, stored) = if packed.len() < raw.len() {
             (1, packed.as_slice())
