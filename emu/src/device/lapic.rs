@@ -3,7 +3,7 @@
 //! Time is given with every access; the device has no clock of its own. What it sends to others
 //! comes back as a [`Command`], which the machine routes.
 //!
-//! Not emulated: x2APIC, logical destinations, lowest priority, LINT pins, thermal and performance
+//! Not emulated: x2APIC, lowest priority, LINT pins, thermal and performance
 //! vectors (registers only), the TSC-deadline timer.
 
 /// Register offsets.
@@ -53,6 +53,8 @@ pub(crate) enum Delivery {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Destination {
     Apic(u8),
+    /// A mask that each APIC compares with its logical id.
+    Logical(u8),
     Myself,
     All,
     AllButMyself,
@@ -69,7 +71,6 @@ pub(crate) struct Command {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Unsupported {
     DeliveryMode(u32),
-    LogicalDestination,
     TimerMode(u32),
 }
 
@@ -153,6 +154,19 @@ impl Lapic {
     pub(crate) fn pending(&self) -> Option<u8> {
         let vector = highest(&self.irr)?;
         (u32::from(vector) & 0xf0 > self.ppr() & 0xf0).then_some(vector)
+    }
+
+    /// Whether a logical destination names this APIC: in the flat model any common bit, in the cluster
+    /// model the same cluster and a common bit, 0xff everybody.
+    pub(crate) fn is_logical(&self, destination: u8) -> bool {
+        let own = (self.ldr >> 24) as u8;
+        if destination == 0xff {
+            return true;
+        }
+        match self.dfr >> 28 {
+            0xf => own & destination != 0,
+            _ => own >> 4 == destination >> 4 && own & destination & 0xf != 0,
+        }
     }
 
     /// The CPU takes the interrupt.
@@ -315,7 +329,7 @@ impl Lapic {
             mode => return Err(Unsupported::DeliveryMode(mode)),
         };
         let to = match low >> 18 & 3 {
-            0 if low & (1 << 11) != 0 => return Err(Unsupported::LogicalDestination),
+            0 if low & (1 << 11) != 0 => Destination::Logical((self.icr[1] >> 24) as u8),
             0 if self.icr[1] >> 24 == 0xff => Destination::All,
             0 => Destination::Apic((self.icr[1] >> 24) as u8),
             1 => Destination::Myself,
@@ -450,6 +464,16 @@ mod tests {
     }
 
     #[test]
+    fn logical_destinations_flat_and_clustered() {
+        let mut apic = enabled();
+        apic.write(reg::LDR, 0x04 << 24, 0).unwrap();
+        assert!(apic.is_logical(0x06) && apic.is_logical(0xff) && !apic.is_logical(0x03));
+        apic.write(reg::DFR, 0, 0).unwrap();
+        apic.write(reg::LDR, 0x24 << 24, 0).unwrap();
+        assert!(apic.is_logical(0x2c) && !apic.is_logical(0x34) && !apic.is_logical(0x23));
+    }
+
+    #[test]
     fn commands() {
         let mut apic = enabled();
         let mut send = |high: u32, low: u32| {
@@ -477,7 +501,11 @@ mod tests {
             to: Destination::AllButMyself,
         };
         assert_eq!(send(0, 0xc_00fc), Ok(Some(others)));
-        assert_eq!(send(0, 0x8fc), Err(Unsupported::LogicalDestination));
+        let logical = Command {
+            delivery: Delivery::Fixed(0xfc),
+            to: Destination::Logical(5),
+        };
+        assert_eq!(send(5 << 24, 0x8fc), Ok(Some(logical)));
         assert_eq!(send(0, 0x2fc), Err(Unsupported::DeliveryMode(2)));
     }
 }

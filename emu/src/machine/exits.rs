@@ -109,7 +109,6 @@ impl Machine {
             Err(what) => {
                 let what = match what {
                     Unsupported::DeliveryMode(m) => format!("IPI with delivery mode {m}"),
-                    Unsupported::LogicalDestination => "IPI with a logical destination".to_string(),
                     Unsupported::TimerMode(v) => format!("APIC timer mode of {v:#x}"),
                 };
                 return Err(self.error(ErrorKind::Unsupported, what));
@@ -124,6 +123,9 @@ impl Machine {
         let all = 0..self.vcpus.len();
         let to: Vec<usize> = match command.to {
             Destination::Apic(id) => all.filter(|n| *n == usize::from(id)).collect(),
+            Destination::Logical(mask) => all
+                .filter(|n| self.vcpus[*n].lapic.is_logical(mask))
+                .collect(),
             Destination::Myself => vec![from],
             Destination::All => all.collect(),
             Destination::AllButMyself => all.filter(|n| *n != from).collect(),

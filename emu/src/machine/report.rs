@@ -38,8 +38,9 @@ pub struct MachineSummary {
 /// memory was never written.
 fn hash_memory(hash: &mut Sha256, bytes: &[u8]) {
     hash.update((bytes.len() as u64).to_le_bytes());
-    for (number, page) in bytes.chunks(4096).enumerate() {
-        if page.iter().any(|b| *b != 0) {
+    const EMPTY: [u8; 4096] = [0; 4096];
+    for (number, page) in bytes.chunks(EMPTY.len()).enumerate() {
+        if page != EMPTY.as_slice() {
             hash.update((number as u64).to_le_bytes());
             hash.update(page);
         }

@@ -336,3 +336,49 @@ pub(super) fn hook_record(handle: ffi::uc_hook, begin: u64, end: u64) -> Result<
     }
     Ok(record)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An engine with its CPU state located, closed at the end.
+    fn with_engine(test: impl FnOnce(*mut ffi::uc_engine, *mut u8)) {
+        let mut uc = null_mut();
+        // SAFETY: opened, used by this thread only, and closed.
+        unsafe {
+            let status = ffi::uc_open(ffi::Arch::X86, ffi::Mode::MODE_64, &mut uc);
+            assert_eq!(status, ffi::uc_error::OK);
+            test(uc, locate(uc).expect("the layout holds"));
+            ffi::uc_close(uc);
+        }
+    }
+
+    #[test]
+    fn the_linked_engine_is_the_one_the_numbers_are_from() {
+        with_engine(|_, _| {});
+        exceptions().expect("the exception fields hold");
+    }
+
+    #[test]
+    fn a_wrong_offset_is_refused() {
+        with_engine(|uc, env| {
+            assert!(probe(uc, env, R::RAX, at::REGS, 7).is_ok());
+            let error = probe(uc, env, R::RAX, at::REGS + 8, 7).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Engine);
+            assert!(error.message().contains("RAX"), "{error}");
+            assert!(probe(uc, env, R::GS_BASE, at::SEGS, 7).is_err());
+            // The state moved by one register: no context holds the same bytes.
+            // SAFETY: 8 bytes past the state are still inside the CPU object.
+            let moved = unsafe { env.add(8) };
+            assert!(same_as_context(uc, moved).is_err());
+        });
+    }
+
+    #[test]
+    fn a_hook_record_with_another_range_is_refused() {
+        let fields = [0u64, 0, 0, 5, 6, 0];
+        let handle = (&raw const fields).expose_provenance();
+        assert!(hook_record(handle, 5, 6).is_ok());
+        assert!(hook_record(handle, 5, 7).is_err());
+    }
+}
