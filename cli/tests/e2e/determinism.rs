@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::support::{code, command, file, finish, kreplay, open, recording, text};
+use super::support::{code, command, file, finish, kreplay, long, open, recording, text};
 
 /// Keeps the other core busy while `work` runs.
 fn with_a_loaded_core<T>(work: impl FnOnce() -> T) -> T {
@@ -85,12 +85,20 @@ fn the_seed_chooses_the_run() {
 #[test]
 fn every_cpu_count_repeats() {
     for cpus in [1, 4, 8] {
-        let ran =
-            kreplay(["verify", "--smp", &cpus.to_string(), "--probes", "1000"]).expect(code::DONE);
+        let ran = kreplay(["verify", "--smp", &cpus.to_string(), "--probes", "1000"]);
+        let ran = ran.expect(code::DONE);
         let end = open(&recording(cpus)).end().unwrap().clone();
         assert!(
             ran.stdout.contains(&end.stream_sha256),
             "{cpus} CPUs\n{ran}"
         );
+    }
+    // With --long: every number of CPUs under the other policy, with many seeds.
+    let seeds = if long() { 1..=5 } else { 1..=0 };
+    for (cpus, seed) in (1..=16).flat_map(|cpus| seeds.clone().map(move |seed| (cpus, seed))) {
+        let (cpus, seed): (u32, u32) = (cpus, seed);
+        let (cpus, seed) = (cpus.to_string(), seed.to_string());
+        let policy = ["--policy", "random", "--seed", &seed, "--smp", &cpus];
+        kreplay(["verify", "--probes", "1000"].into_iter().chain(policy)).expect(code::DONE);
     }
 }
