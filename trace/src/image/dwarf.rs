@@ -480,6 +480,7 @@ impl Walk {
     fn finish(mut self) -> Tables {
         let raw = std::mem::take(&mut self.functions);
         let mut functions = Vec::with_capacity(raw.len());
+        let mut inlinable: BTreeMap<usize, (String, Declaration)> = BTreeMap::new();
         for function in raw {
             let declared = self.declared(function.die);
             let arguments = function
@@ -496,13 +497,15 @@ impl Walk {
                 .inlined
                 .into_iter()
                 .map(|call| {
-                    let declared = call
-                        .origin
-                        .map(|origin| self.declared(origin))
-                        .unwrap_or_default();
+                    // One function is inlined in many places: its name is made once.
+                    let origin = call.origin.unwrap_or(usize::MAX);
+                    let (name, declared) = inlinable.entry(origin).or_insert_with(|| {
+                        let declared = self.declared(origin);
+                        (shown_name(&declared), declared)
+                    });
                     InlinedCall {
-                        name: shown_name(&declared),
-                        decl_file: declared.file,
+                        name: name.clone(),
+                        decl_file: declared.file.clone(),
                         decl_line: declared.line,
                         call_file: call.call_file,
                         call_line: call.call_line,
