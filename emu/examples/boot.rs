@@ -1,7 +1,9 @@
-//! Boots an image and prints its console: the tool for debugging a kernel before anything else works.
+//! Boots an image and prints its console: the tool for debugging a kernel before anything else
+//! works.
 //!
 //! `boot IMAGE [--smp N] [--mem MIB] [--append "..."] [--until NS] [--quantum Q] [--seed S]`
-//! `     [--exceptions] [--interrupts] [--break ADDR|SYMBOL]... [--hang NS] [--quiet] [--verify] [--digest] [--sites N] [--registers]`
+//! `     [--exceptions] [--interrupts] [--break ADDR|SYMBOL]... [--hang NS] [--quiet] [--verify]
+//! [--digest] [--sites N] [--registers]`
 //!
 //! `--exceptions` prints every exception taken, `--interrupts` every device interrupt, `--break` a
 //! line with registers whenever the function is entered. Errors come with the registers of every

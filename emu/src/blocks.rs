@@ -5,8 +5,8 @@
 //! behind it a map keyed by physical address, size and mode. The front's entries carry a
 //! *generation*, which changes whenever cached address translations may have changed; an entry of
 //! another generation is looked up again through the page tables. When the engine translates a
-//! block anew (its bytes may have changed) it says so, and the block is decoded again; its own count
-//! is compared with ours then.
+//! block anew (its bytes may have changed) it says so, and the block is decoded again; its own
+//! count is compared with ours then.
 
 use std::collections::BTreeMap;
 
@@ -57,8 +57,8 @@ pub(crate) struct Line {
     pub(crate) pc: u64,
     /// Size in bytes, and the hidden flags of the mode above it: [`shape`].
     pub(crate) shape: u64,
-    /// Generation, and [`flag`] bits above it: equal to the generation alone if nothing but counting
-    /// is to be done.
+    /// Generation, and [`flag`] bits above it: equal to the generation alone if nothing but
+    /// counting is to be done.
     pub(crate) tag: u64,
     pub(crate) insns: u32,
     /// Index for [`Blocks::get`].

@@ -1,12 +1,13 @@
 //! What happens while a vCPU runs: counting, legal stops, watched addresses, exceptions, ports.
 //!
 //! The clock of the running vCPU is exact at every block start. A block is counted whole when it is
-//! entered; whoever needs the clock in the middle of it adds the index of the instruction to the count
-//! at entry, and whoever leaves it early (a fault, a device access) takes back what was not executed.
+//! entered; whoever needs the clock in the middle of it adds the index of the instruction to the
+//! count at entry, and whoever leaves it early (a fault, a device access) takes back what was not
+//! executed.
 //!
-//! A block start is a *legal stop* if the instruction before it was a control transfer, an iteration
-//! of a REP instruction, HLT, or if an exception was just delivered. Starts that exist because the
-//! translator, or a site's hook, ended a block early are not; [`Core::split`] says so.
+//! A block start is a *legal stop* if the instruction before it was a control transfer, an
+//! iteration of a REP instruction, HLT, or if an exception was just delivered. Starts that exist
+//! because the translator, or a site's hook, ended a block early are not; [`Core::split`] says so.
 
 mod handler;
 mod sites;
@@ -256,7 +257,8 @@ impl Core {
         }
     }
 
-    /// The instruction at RIP did not complete: a fault, or a device. Repairs what a hook on it did.
+    /// The instruction at RIP did not complete: a fault, or a device. Repairs what a hook on it
+    /// did.
     pub(crate) fn interrupted(&self, cpu: &Cpu) {
         if self.last_site == Some((self.executed, cpu.linear_rip().0)) {
             cpu.flags_are_computed();

@@ -1,6 +1,6 @@
 //! Interrupt and exception delivery in 64-bit mode, as SDM vol. 3 chapter 6 describes it: gate,
-//! stack switch (IST or RSP0), 16-byte alignment, frame, error code, new CS and flags. SYSCALL, which
-//! the engine does not do either, is here too.
+//! stack switch (IST or RSP0), 16-byte alignment, frame, error code, new CS and flags. SYSCALL,
+//! which the engine does not do either, is here too.
 
 use crate::paging::{Access, Fault};
 use crate::unicorn::{Cpu, Seg, Segment, hf, rflags};

@@ -1,8 +1,8 @@
 //! Puts the parts together: windows, slices, and what a vCPU leaves the engine for.
 //!
-//! The run proceeds in windows of `quantum` cycles. In each, every vCPU that can run does so once, in
-//! the policy's order, to the first legal stop at or after the window's end. A vCPU that is alone runs
-//! many windows at a stretch: up to the one in which something is due for another.
+//! The run proceeds in windows of `quantum` cycles. In each, every vCPU that can run does so once,
+//! in the policy's order, to the first legal stop at or after the window's end. A vCPU that is
+//! alone runs many windows at a stretch: up to the one in which something is due for another.
 
 mod exits;
 mod report;
@@ -105,8 +105,8 @@ impl Machine {
         })
     }
 
-    /// Runs until the guest ends, the time is reached, or the observer has enough. Can be called again
-    /// after the latter two.
+    /// Runs until the guest ends, the time is reached, or the observer has enough. Can be called
+    /// again after the latter two.
     pub fn run(
         &mut self,
         observer: &mut dyn Observer,

@@ -41,13 +41,27 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// The registers that decide the translation.
+/// What decides the translation: two CPUs with equal spaces see the same memory, and can share
+/// cached translations.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Space {
-    pub(crate) cr0: u64,
-    pub(crate) cr3: u64,
-    pub(crate) cr4: u64,
-    pub(crate) efer: u64,
+    cr0: u64,
+    cr3: u64,
+    cr4: u64,
+    efer: u64,
+}
+
+impl Space {
+    /// From the registers, without the bits that translate nothing (caching, FPU, SYSCALL).
+    pub(crate) fn new(cr0: u64, cr3: u64, cr4: u64, efer: u64) -> Self {
+        let (cr0, efer) = (cr0 & (CR0_PG | CR0_WP), efer & (EFER_LMA | EFER_NXE));
+        Self {
+            cr0,
+            cr3,
+            cr4,
+            efer,
+        }
+    }
 }
 
 /// What the host wants to do at an address.
@@ -64,6 +78,7 @@ const CR0_WP: u64 = 1 << 16;
 const CR4_PAE: u64 = 1 << 5;
 const CR4_PSE: u64 = 1 << 4;
 const EFER_LMA: u64 = 1 << 10;
+const EFER_NXE: u64 = 1 << 11;
 const P: u64 = 1;
 const W: u64 = 1 << 1;
 const A: u64 = 1 << 5;

@@ -1,5 +1,5 @@
-//! Random bytes as programs: whatever a guest does, the machine answers with an outcome or an error,
-//! and its block counts stay those of single instructions.
+//! Random bytes as programs: whatever a guest does, the machine answers with an outcome or an
+//! error, and its block counts stay those of single instructions.
 
 mod guests;
 

@@ -1,8 +1,8 @@
 //! The machine's test of itself: every instruction counted one by one, beside the blocks.
 //!
-//! The engine calls [`super::Core`]'s site handler for every instruction while this is on. At each of
-//! them, and at every event, the clock made from blocks must equal the count; and where an interrupt
-//! lands or a slice ends, the instruction before must be one that a legal stop follows.
+//! The engine calls [`super::Core`]'s site handler for every instruction while this is on. At each
+//! of them, and at every event, the clock made from blocks must equal the count; and where an
+//! interrupt lands or a slice ends, the instruction before must be one that a legal stop follows.
 
 use crate::decode::Kind;
 

@@ -156,8 +156,8 @@ impl Lapic {
         (u32::from(vector) & 0xf0 > self.ppr() & 0xf0).then_some(vector)
     }
 
-    /// Whether a logical destination names this APIC: in the flat model any common bit, in the cluster
-    /// model the same cluster and a common bit, 0xff everybody.
+    /// Whether a logical destination names this APIC: in the flat model any common bit, in the
+    /// cluster model the same cluster and a common bit, 0xff everybody.
     pub(crate) fn is_logical(&self, destination: u8) -> bool {
         let own = (self.ldr >> 24) as u8;
         if destination == 0xff {

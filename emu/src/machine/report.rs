@@ -34,8 +34,8 @@ pub struct MachineSummary {
     pub insns: u64,
 }
 
-/// Memory as its length and its pages that are not all zero, each after its number: most of a guest's
-/// memory was never written.
+/// Memory as its length and its pages that are not all zero, each after its number: most of a
+/// guest's memory was never written.
 fn hash_memory(hash: &mut Sha256, bytes: &[u8]) {
     hash.update((bytes.len() as u64).to_le_bytes());
     const EMPTY: [u8; 4096] = [0; 4096];

@@ -88,8 +88,8 @@ pub(super) fn exceptions() -> Result<(), Error> {
     let mut uc = null_mut();
     let mut handle: ffi::uc_hook = 0;
     let mut pair: (*mut u8, Seen) = (null_mut(), Vec::new());
-    // SAFETY: an engine of our own with one page of its own memory; the callback's data outlives the
-    // run; everything is closed at the end.
+    // SAFETY: an engine of our own with one page of its own memory; the callback's data outlives
+    // the run; everything is closed at the end.
     let ran = unsafe {
         if ffi::uc_open(ffi::Arch::X86, ffi::Mode::MODE_64, &mut uc) != ffi::uc_error::OK {
             return Err(wrong("no engine"));
@@ -322,8 +322,8 @@ fn msrs(uc: *mut ffi::uc_engine, env: *mut u8) -> Result<(), Error> {
 /// Unicorn's record of a hook, given the range it was added with.
 pub(super) fn hook_record(handle: ffi::uc_hook, begin: u64, end: u64) -> Result<*mut u8, Error> {
     let record: *mut u8 = std::ptr::with_exposed_provenance_mut(handle);
-    // SAFETY: in version 2.1.5, which `locate` checked, the handle is the address of the record, and
-    // the record is longer than these two fields.
+    // SAFETY: in version 2.1.5, which `locate` checked, the handle is the address of the record,
+    // and the record is longer than these two fields.
     let range = unsafe {
         let field = |offset: usize| record.add(offset).cast::<u64>().read();
         (field(at::HOOK_BEGIN), field(at::HOOK_END))

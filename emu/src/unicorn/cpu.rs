@@ -93,12 +93,8 @@ impl CpuState {
 
     /// The registers that decide address translation.
     pub(crate) fn space(&self) -> Space {
-        Space {
-            cr0: self.u64_at(at::CR),
-            cr3: self.u64_at(at::CR + 24),
-            cr4: self.u64_at(at::CR + 32),
-            efer: self.u64_at(at::EFER),
-        }
+        let cr = |n: usize| self.u64_at(at::CR + 8 * n);
+        Space::new(cr(0), cr(3), cr(4), self.u64_at(at::EFER))
     }
 
     fn u64_at(&self, offset: usize) -> u64 {
@@ -288,12 +284,7 @@ impl Cpu {
 
     /// The registers that decide address translation.
     pub(crate) fn space(&self) -> Space {
-        Space {
-            cr0: self.cr(0),
-            cr3: self.cr(3),
-            cr4: self.cr(4),
-            efer: self.efer(),
-        }
+        Space::new(self.cr(0), self.cr(3), self.cr(4), self.efer())
     }
 
     /// Guest memory.

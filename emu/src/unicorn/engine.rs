@@ -162,7 +162,8 @@ impl<H: Handler> Engine<H> {
         Ok(engine)
     }
 
-    /// Executes a HLT, before there are hooks: Unicorn reports no translation until a block has run.
+    /// Executes a HLT, before there are hooks: Unicorn reports no translation until a block has
+    /// run.
     fn run_first_block(&mut self) -> Result<(), Error> {
         const PLACE: u64 = 0x1000;
         let halt = |byte: u8| self.ram.view().write(PhysAddr(PLACE), &[byte]);
@@ -242,12 +243,12 @@ impl<H: Handler> Engine<H> {
         ok(status, "add a hook").map(|()| handle)
     }
 
-    /// Puts a call of [`Handler::site`] on the instructions from `first` to `last` in the next block
-    /// that is translated, and on none after that.
+    /// Puts a call of [`Handler::site`] on the instructions from `first` to `last` in the next
+    /// block that is translated, and on none after that.
     ///
     /// Unicorn walks a list of all hooks whenever one of several is hit. With a single one it calls
-    /// the function directly, without looking at its range: so there is one, whose range is set for a
-    /// translation and emptied after it.
+    /// the function directly, without looking at its range: so there is one, whose range is set for
+    /// a translation and emptied after it.
     pub(crate) fn hook_next_translation(&mut self, first: VirtAddr, last: VirtAddr) {
         self.set_site_range(first.0, last.0);
     }

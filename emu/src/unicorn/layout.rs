@@ -49,9 +49,9 @@ pub(super) const HOOK_END: usize = 32;
 /// `sizeof(struct uc_context)`, the header before a context's data.
 pub(super) const CONTEXT_HEADER: usize = 40;
 
-/// The parts of the state that the guest can see and that do not depend on how its code was cut into
-/// blocks: not the lazy flags (`EFLAGS..HFLAGS`), not the translator's temporaries and exception
-/// notes. RFLAGS is added by hand.
+/// The parts of the state that the guest can see and that do not depend on how its code was cut
+/// into blocks: not the lazy flags (`EFLAGS..HFLAGS`), not the translator's temporaries and
+/// exception notes. RFLAGS is added by hand.
 pub(super) const ARCHITECTURAL: [std::ops::Range<usize>; 4] =
     [REGS..EFLAGS, SEGS..CR + 9 * 8, EFER..EFER + 8, 4800..4872];
 
