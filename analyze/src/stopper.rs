@@ -1,6 +1,7 @@
 //! The stopper: every work that `migration/N` ran, who asked for it, what it cost and whom.
 //!
-//! definitions.md section 4. An *episode* is one stretch of `migration/N` on its CPU; it is divided
+//! definitions.md section 4. An *episode* is one stretch of `migration/N` on a CPU (at first,
+//! while it is being made, maybe not its own and not yet of class stop); it is divided
 //! among the works that it ran (each work's *share*), and what a share costs is lost by the *victim*,
 //! the task that was preempted for it, as long as that task is runnable and runs nowhere. `tracker`
 //! follows works and episodes, `episode` divides one, `tables` is what the report shows.
@@ -22,6 +23,8 @@ pub struct Point {
     pub seq: u64,
     /// Its causal time.
     pub time_ns: u64,
+    /// How far that lies after the raw clock.
+    pub pushed_ns: u64,
 }
 
 /// A task of a row.
@@ -58,13 +61,14 @@ impl Victim {
 pub enum Outcome {
     /// The work's function moved it.
     Moved,
-    /// It was on an allowed CPU before the work ran.
+    /// It was on an allowed CPU before the work ran. A task that has disabled migration may be where it
+    /// is (`is_cpu_allowed`), whatever its mask says: the work leaves it and its request alone.
     AlreadyOk,
     /// It was asleep; its next wake-up moves it.
     Sleeping,
     /// It had gone to another CPU; the work was queued again there.
     Requeued,
-    /// Another request had changed the mask meanwhile.
+    /// Another request had changed the mask meanwhile: what the work did no longer fits it.
     Raced,
 }
 
@@ -138,7 +142,7 @@ pub struct Work {
     /// From `stop:complete` of the pending to its waiter's next instruction; on the last work.
     pub pending_to_waiter: Option<u64>,
     /// The event from which the waiter's time is counted, and the switch that ended it.
-    pub waiter_seqs: Option<(u64, u64)>,
+    pub waited: Option<(Point, Point)>,
     /// What it is charged with.
     pub share: Option<Share>,
     /// The switch-in of its episode, if the stopper came in for it.
@@ -155,8 +159,6 @@ pub struct Work {
     pub elsewhere_ns: Option<u64>,
     /// What became of the task.
     pub outcome: Option<Outcome>,
-    /// The farthest that causal time lies after the raw clock at its events.
-    pub pushed_ns: u64,
 }
 
 impl Work {
@@ -173,6 +175,23 @@ impl Work {
     pub fn wake_to_run_ns(&self) -> Option<u64> {
         let from = self.waking.unwrap_or(self.queue);
         Some(self.start?.time_ns.saturating_sub(from.time_ns))
+    }
+
+    /// The farthest that causal time lies after the raw clock at an event that the row names.
+    pub fn pushed_ns(&self) -> u64 {
+        let (released, waiter_in) = self.waited.unzip();
+        let points = [
+            Some(self.queue),
+            self.waking,
+            self.start,
+            self.done,
+            self.share.map(|share| share.begin),
+            self.share.map(|share| share.end),
+            released,
+            waiter_in,
+        ];
+        let pushed = points.into_iter().flatten().map(|point| point.pushed_ns);
+        pushed.max().unwrap_or(0)
     }
 
     /// From queueing to the start.
@@ -210,6 +229,8 @@ impl Work {
 pub struct Overhead {
     /// The stopper's CPU.
     pub cpu: u32,
+    /// Where it ran: another CPU only before it was bound to its own, while it was being made.
+    pub on_cpu: u32,
     /// The switch-in.
     pub begin: Point,
     /// The switch-out.
@@ -227,7 +248,7 @@ pub struct CpuTotal {
     pub works: u64,
     /// Times that the stopper was switched in.
     pub episodes: u64,
-    /// Time that it was on the CPU.
+    /// Time that it was on a CPU, which is its own from when it is bound to it.
     pub occupancy_ns: u64,
     /// Of it: lost by victims.
     pub lost_ns: u64,

@@ -572,3 +572,28 @@ fn an_entry_after_the_end_ends_with_the_move() {
     assert_eq!(m.phases_ns, [100, 0, 0, 100, 2_250, 50]);
     assert_eq!(m.seqs.ipi_entry, Some(4));
 }
+
+/// The farthest push of any event that the row names, also of one that is no boundary of its phases:
+/// nobody has a work for the task when it leaves cpu0 at 4,950, which its clock calls 4,500.
+///
+/// ```text
+///  cpu1 4,949 affinity entry      4,949
+///  cpu0 4,500 switch out          4,950  (pushed 450)
+///  cpu1 5,300 migrate             5,300  off-src 351
+///  cpu1 5,350 enqueued            5,350  enq-dst  50
+///  cpu1 5,900 in                  5,900  first-run 550
+/// ```
+#[test]
+fn a_pushed_switch_out_is_told() {
+    let mut t = Trace::new(2);
+    t.at(1, 4_000).switch(IDLE1, R, ASKER);
+    t.at(0, 4_100).switch(IDLE0, R, HOG);
+    t.at(1, 4_949).affinity_entry(HOG, 0, 0b10);
+    t.at(0, 4_500).switch(HOG, PREEMPTED, OTHER);
+    t.at(1, 5_300).migrate(DIRECT_MOVE, HOG, 0, 1);
+    t.at(1, 5_350).enqueued(HOG, 1);
+    t.at(1, 5_900).switch(ASKER, S, HOG);
+    let m = only(&t);
+    assert_eq!(m.seqs.switch_out, Some(3));
+    assert_eq!((m.phases_ns, m.pushed_ns), ([351, 0, 0, 50, 0, 550], 450));
+}

@@ -189,9 +189,10 @@ proptest! {
         }
         // Begin and end are the causal times of their events, except that an open move ends with the run.
         let mut migrations = 0;
-        let mut times = Vec::new();
+        let (mut times, mut pushed) = (Vec::new(), Vec::new());
         walk(&trace, &mut |e| {
             times.push(e.time_ns);
+            pushed.push(e.pushed_ns);
             if let trace::event::EventData::SchedMigrateTask(m) = e.event.data {
                 migrations += usize::from(m.orig_cpu != m.dest_cpu);
             }
@@ -200,6 +201,11 @@ proptest! {
         prop_assert_eq!(report.moves.len(), migrations);
         for m in &report.moves {
             prop_assert_eq!(m.begin_ns, times[m.seqs.begin as usize]);
+            let s = m.seqs;
+            let others = [s.switch_out, s.work_queue, s.work_start, s.enqueued, s.ipi_send, s.ipi_entry];
+            let all = [s.begin, s.migrate, s.end].into_iter().chain(others.into_iter().flatten());
+            let farthest = all.map(|seq| pushed[seq as usize]).max();
+            prop_assert_eq!(Some(m.pushed_ns), farthest);
             if m.ended != migration::Ended::Open {
                 prop_assert_eq!(m.end_ns, times[m.seqs.end as usize]);
             }

@@ -6,6 +6,7 @@ mod support;
 use analyze::source::GuestWorks;
 use analyze::stopper::{Before, Outcome, StopperReport, Work as Row, analyze};
 use support::*;
+use trace::events::RescheduleExit;
 
 const DONE: After = After {
     cpu: 1,
@@ -266,7 +267,10 @@ fn the_waiter_of_a_request() {
         (r.works[0].done_to_waiter, r.works[1].done_to_waiter),
         (Some(220), None)
     );
-    assert_eq!(r.works[0].waiter_seqs, Some((8, 10)));
+    assert_eq!(
+        r.works[0].waited.map(|(a, b)| (a.seq, b.seq)),
+        Some((8, 10))
+    );
 }
 
 /// Without `stop:complete`, nr_todo is 0 at `stop:work_done`; a waiter that still runs waits for 0 ns;
@@ -318,7 +322,7 @@ fn the_waiter_of_a_pending() {
     t.at(1, 2_950).switch(IDLE1, R, ASKER);
     let w = only(&t);
     assert_eq!((w.pending_to_waiter, w.done_to_waiter), (Some(550), None));
-    assert_eq!(w.waiter_seqs, Some((6, 9)));
+    assert_eq!(w.waited.map(|(a, b)| (a.seq, b.seq)), Some((6, 9)));
 }
 
 /// One work whose task is in this state when it is done.
@@ -330,6 +334,7 @@ fn outcome(asleep: bool, after: After) -> Option<Outcome> {
     t.at(1, 1_000).work_queue(AFFINE, work, -1);
     t.at(0, 2_000).switch(HOG, state, STOP0);
     t.at(0, 2_100).work_start(work, -1);
+    t.at(0, 2_300).complete_pending(work);
     t.at(0, 2_500).work_done(work, after);
     t.at(0, 2_600).switch(STOP0, S, IDLE0);
     only(&t).outcome
@@ -453,4 +458,182 @@ fn the_counts_are_checked() {
     assert!(counts(&t));
     t.info_mut().outcome = Some("power off".into());
     assert!(!counts(&t));
+}
+
+/// HOG has migration disabled while ASKER asks for its mask and sleeps; HOG's own migrate_enable sends
+/// the stopper. The completion wakes ASKER, the waiter: 2,400 to 2,950.
+///
+/// ```text
+///  cpu1 1,000 ASKER asks for HOG's mask   1,100 ASKER sleeps
+///  cpu0 1,500 HOG queues the work         2,000 stopper in   2,100 start
+///  cpu0 2,400 complete   2,410 an interrupt that wakes OTHER   2,440 ASKER woken   2,500 done
+///  cpu1 2,700 OTHER in   2,950 ASKER in: 550 after the completion
+/// ```
+#[test]
+fn the_waiter_of_a_work_that_the_moved_task_queued() {
+    let work = affinity(0, HOG);
+    let mut t = Trace::new(2);
+    t.at(0, 900).switch(IDLE0, R, HOG);
+    t.at(1, 900).switch(IDLE1, R, ASKER);
+    t.at(1, 1_000).affinity_entry(HOG, 0, 0b10);
+    t.at(1, 1_100).switch(ASKER, D, IDLE1);
+    t.at(0, 1_500).work_queue(
+        "cpu_stop_queue_work stop_one_cpu_nowait affine_move_task migrate_enable",
+        work,
+        -1,
+    );
+    t.at(0, 2_000).switch(HOG, PREEMPTED, STOP0);
+    t.at(0, 2_100).work_start(work, -1);
+    t.at(0, 2_200).migrate(STOPPER_MOVE, HOG, 0, 1);
+    t.at(0, 2_400).complete_pending(work);
+    t.at(0, 2_410).ipi_entry();
+    t.at(0, 2_420).waking(OTHER, 1);
+    t.at(0, 2_430).event("", RescheduleExit { vector: 253 });
+    t.at(0, 2_440).waking(ASKER, 1);
+    t.at(0, 2_450).wakeup(ASKER, 1);
+    t.at(0, 2_500).work_done(work, DONE);
+    t.at(0, 2_600).switch(STOP0, S, IDLE0);
+    t.at(1, 2_700).switch(IDLE1, R, OTHER);
+    t.at(1, 2_950).switch(OTHER, PREEMPTED, ASKER);
+    let w = only(&t);
+    assert_eq!((w.queuer.tid, w.pending_to_waiter), (HOG.0, Some(550)));
+    assert_eq!(w.waited.map(|(a, b)| (a.seq, b.seq)), Some((8, 17)));
+}
+
+/// Two wait for one pending: ASKER came first and sleeps, OTHER joined it, found HOG running, queued the
+/// work and sleeps too. The completion wakes ASKER first: 2,400 to 3,000, although OTHER runs at 2,800.
+/// What it wakes next is no waiter of this pending if it did not ask for HOG's mask (STOP1 here).
+#[test]
+fn the_first_of_several_waiters_is_the_one() {
+    let work = affinity(0, HOG);
+    let waiter = |first: T| {
+        let mut t = Trace::new(3);
+        t.at(0, 900).switch(IDLE0, R, HOG);
+        t.at(1, 950).switch(IDLE1, R, ASKER);
+        t.at(1, 1_000).affinity_entry(HOG, 0, 0b10);
+        t.at(1, 1_100).switch(ASKER, D, IDLE1);
+        t.at(2, 1_200).switch(T(0, "swapper/2"), R, OTHER);
+        t.at(2, 1_300).affinity_entry(HOG, 0, 0b10);
+        t.at(2, 1_400).work_queue(AFFINE, work, -1);
+        t.at(2, 1_500).switch(OTHER, D, T(0, "swapper/2"));
+        t.at(0, 2_000).switch(HOG, PREEMPTED, STOP0);
+        t.at(0, 2_100).work_start(work, -1);
+        t.at(0, 2_200).migrate(STOPPER_MOVE, HOG, 0, 1);
+        t.at(0, 2_400).complete_pending(work);
+        t.at(0, 2_410).waking(first, 1);
+        t.at(0, 2_500).work_done(work, DONE);
+        t.at(0, 2_600).switch(STOP0, S, IDLE0);
+        t.at(2, 2_800).switch(T(0, "swapper/2"), R, OTHER);
+        t.at(1, 3_000).switch(IDLE1, R, ASKER);
+        only(&t).pending_to_waiter
+    };
+    assert_eq!(waiter(ASKER), Some(600));
+    assert_eq!(waiter(OTHER), Some(400));
+    assert_eq!(waiter(STOP1), Some(400));
+}
+
+/// ASKER has asked for HOG's mask and was preempted before it could sleep: the completion wakes nobody,
+/// and ASKER is the waiter of the work that HOG's migrate_enable queued. Had it slept by then, without
+/// being woken, it would not have waited for this.
+#[test]
+fn a_waiter_that_did_not_sleep_yet() {
+    let work = affinity(0, HOG);
+    let waiter = |state: i64| {
+        let mut t = Trace::new(2);
+        t.at(0, 900).switch(IDLE0, R, HOG);
+        t.at(1, 900).switch(IDLE1, R, ASKER);
+        t.at(1, 1_000).affinity_entry(HOG, 0, 0b10);
+        t.at(1, 1_100).switch(ASKER, state, OTHER);
+        t.at(0, 1_500)
+            .work_queue("q q affine_move_task migrate_enable", work, -1);
+        t.at(0, 2_000).switch(HOG, PREEMPTED, STOP0);
+        t.at(0, 2_100).work_start(work, -1);
+        t.at(0, 2_200).migrate(STOPPER_MOVE, HOG, 0, 1);
+        t.at(0, 2_400).complete_pending(work);
+        t.at(0, 2_500).work_done(work, DONE);
+        t.at(0, 2_600).switch(STOP0, S, IDLE0);
+        t.at(1, 3_100).switch(OTHER, S, ASKER);
+        only(&t).pending_to_waiter
+    };
+    assert_eq!(waiter(PREEMPTED), Some(700));
+    assert_eq!(waiter(D), None);
+}
+
+/// A task that has disabled migration stays where its mask does not have it, and its pending waits for
+/// migrate_enable: it may be there, so it is `already-ok`. If the pending was completed, the work had
+/// dealt with the task, and a mask that does not fit afterwards is another request's: `raced`.
+#[test]
+fn migration_disabled_is_not_raced() {
+    let outcome = |completed: bool| {
+        let work = affinity(0, HOG);
+        let mut t = Trace::new(2);
+        t.at(0, 900).switch(IDLE0, R, HOG);
+        t.at(1, 1_000).work_queue(AFFINE, work, -1);
+        t.at(0, 2_000).switch(HOG, PREEMPTED, STOP0);
+        t.at(0, 2_100).work_start(work, -1);
+        if completed {
+            t.at(0, 2_300).complete_pending(work);
+        }
+        t.at(0, 2_500).work_done(work, After { cpu: 0, ..DONE });
+        t.at(0, 2_600).switch(STOP0, S, HOG);
+        only(&t).outcome
+    };
+    assert_eq!(outcome(false), Some(Outcome::AlreadyOk));
+    assert_eq!(outcome(true), Some(Outcome::Raced));
+}
+
+/// Every stretch of `migration/N` is an episode of N's stopper: also those in which it is being made and
+/// runs where its maker does, as long as it is not bound to its own CPU.
+///
+/// ```text
+///  cpu0 1,000 migration/1 in   1,150 out       cpu 1's: 150, ran on cpu 0
+///  cpu1 1,500 migration/1 in   1,540 out       cpu 1's:  40
+///  cpu0 1,600 migration/0 in   1,630 out       cpu 0's:  30
+/// ```
+#[test]
+fn episodes_before_the_stopper_is_bound_count() {
+    let mut t = Trace::new(2);
+    t.at(0, 900).switch(IDLE0, R, HOG);
+    t.at(0, 1_000).switch(HOG, PREEMPTED, STOP1);
+    t.at(0, 1_150).switch(STOP1, D, HOG);
+    t.at(1, 1_500).switch(IDLE1, R, STOP1);
+    t.at(1, 1_540).switch(STOP1, S, IDLE1);
+    t.at(0, 1_600).switch(HOG, PREEMPTED, STOP0);
+    t.at(0, 1_630).switch(STOP0, S, HOG);
+    let r = report(&t);
+    let rows: Vec<_> = r
+        .overhead
+        .iter()
+        .map(|o| (o.cpu, o.on_cpu, o.begin.seq, o.end.seq, o.insns))
+        .collect();
+    assert_eq!(
+        rows,
+        [(1, 0, 1, 2, 150), (1, 1, 3, 4, 40), (0, 0, 5, 6, 30)]
+    );
+    let totals: Vec<_> = r
+        .totals
+        .iter()
+        .map(|t| (t.episodes, t.occupancy_ns, t.overhead_ns))
+        .collect();
+    assert_eq!(totals, [(1, 30, 30), (2, 190, 190)]);
+}
+
+/// A work's `pushed_ns` is that of every event that its row names: cpu1's clock says 2,200 when it
+/// switches the waiter in that cpu0 has woken at 2,410, so the switch is at 2,411, pushed by 211.
+#[test]
+fn a_pushed_waiter_is_told() {
+    let work = affinity(0, HOG);
+    let mut t = Trace::new(2);
+    t.at(1, 900).switch(IDLE1, R, ASKER);
+    t.at(1, 950).affinity_entry(HOG, 0, 0b10);
+    t.at(1, 1_000).work_queue(AFFINE, work, -1);
+    t.at(1, 1_100).switch(ASKER, D, IDLE1);
+    t.at(0, 2_000).switch(IDLE0, R, STOP0);
+    t.at(0, 2_100).work_start(work, -1);
+    t.at(0, 2_400).complete_pending(work);
+    t.at(0, 2_410).waking(ASKER, 1);
+    t.at(1, 2_200).switch(IDLE1, R, ASKER);
+    t.at(0, 2_500).work_done(work, DONE);
+    let w = only(&t);
+    assert_eq!((w.pending_to_waiter, w.pushed_ns()), (Some(11), 211));
 }

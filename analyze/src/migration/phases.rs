@@ -32,7 +32,6 @@ pub(super) struct Phases {
     pub(super) begin: Mark,
     pub(super) ns: [u64; 6],
     pub(super) insns: [u64; 6],
-    pub(super) pushed_ns: u64,
     /// Time of the latest boundary.
     pub(super) now_ns: u64,
     cpu: u32,
@@ -47,7 +46,6 @@ impl Phases {
             begin,
             ns: [0; 6],
             insns: [0; 6],
-            pushed_ns: begin.pushed_ns,
             now_ns: begin.time_ns,
             cpu: begin.cpu,
             retired: retired.to_vec(),
@@ -70,7 +68,6 @@ impl Phases {
             true => since,
             false => since.min(piece_ns),
         };
-        self.pushed_ns = self.pushed_ns.max(to.pushed_ns);
         self.now_ns = self.now_ns.max(to.time_ns);
         self.cpu = to.cpu;
         self.retired.clear();

@@ -59,7 +59,7 @@ pub(super) struct StopRequest {
     pub(super) task_pid: i32,
     pub(super) phases: Phases,
     pub(super) on_cpu: bool,
-    pub(super) switch_out: Option<u64>,
+    pub(super) switch_out: Option<Mark>,
     pub(super) work: WorkState,
     pub(super) latest: WorkId,
     /// Works that are not done.
@@ -92,8 +92,68 @@ impl StopRequest {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpenWork {
     pub(super) request: Request,
-    pub(super) queue: u64,
+    pub(super) queue: Mark,
     pub(super) start: Option<Mark>,
+}
+
+/// The events at the boundaries of a move, as far as they are known: what becomes its [`Boundaries`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Marks {
+    pub(super) begin: Mark,
+    pub(super) switch_out: Option<Mark>,
+    pub(super) work_queue: Option<Mark>,
+    pub(super) work_start: Option<Mark>,
+    pub(super) migrate: Mark,
+    pub(super) enqueued: Option<Mark>,
+    pub(super) ipi_send: Option<Mark>,
+    pub(super) ipi_entry: Option<Mark>,
+}
+
+impl Marks {
+    /// Of a move that begins and happens at these events.
+    pub(super) fn new(begin: Mark, migrate: Mark) -> Marks {
+        Marks {
+            begin,
+            switch_out: None,
+            work_queue: None,
+            work_start: None,
+            migrate,
+            enqueued: None,
+            ipi_send: None,
+            ipi_entry: None,
+        }
+    }
+
+    /// Their numbers, with the event that ends the move.
+    pub(super) fn seqs(&self, end: &Mark) -> Boundaries {
+        let seq = |mark: Option<Mark>| mark.map(|mark| mark.seq);
+        Boundaries {
+            begin: self.begin.seq,
+            switch_out: seq(self.switch_out),
+            work_queue: seq(self.work_queue),
+            work_start: seq(self.work_start),
+            migrate: self.migrate.seq,
+            enqueued: seq(self.enqueued),
+            ipi_send: seq(self.ipi_send),
+            ipi_entry: seq(self.ipi_entry),
+            end: end.seq,
+        }
+    }
+
+    /// The farthest that any of them, or the end, was pushed.
+    pub(super) fn pushed_ns(&self, end: &Mark) -> u64 {
+        let sure = [self.begin, self.migrate, *end];
+        let others = [
+            self.switch_out,
+            self.work_queue,
+            self.work_start,
+            self.enqueued,
+            self.ipi_send,
+            self.ipi_entry,
+        ];
+        let all = sure.into_iter().chain(others.into_iter().flatten());
+        all.map(|mark| mark.pushed_ns).max().unwrap_or(0)
+    }
 }
 
 /// The move's interrupt to the destination.
@@ -116,8 +176,9 @@ pub(super) enum Vector {
 /// A move that has left the source and not ended.
 #[derive(Debug)]
 pub(super) struct OpenMove {
-    /// The row, complete but for phases, end and later boundaries.
+    /// The row, complete but for phases, boundaries and end.
     pub(super) row: Move,
+    pub(super) marks: Marks,
     /// Where it is to stand among the rows.
     pub(super) at: usize,
     pub(super) phases: Phases,
@@ -153,9 +214,5 @@ impl OpenMove {
         }
         let phase = self.phase();
         self.phases.advance(phase, to, retired);
-    }
-
-    pub(super) fn seqs(&mut self) -> &mut Boundaries {
-        &mut self.row.seqs
     }
 }

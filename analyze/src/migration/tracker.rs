@@ -12,7 +12,7 @@ use trace::events::{MoveEnqueued, SchedMigrateTask, SchedSwitch, SchedWakeupNew,
 
 use super::cause::{WakeFacts, classify};
 use super::phases::{Mark, Phases};
-use super::state::{Ipi, Newborn, OpenMove, OpenWork, StopRequest, Task, Vector, WorkState};
+use super::state::{Ipi, Marks, Newborn, OpenMove, OpenWork, StopRequest, Task, Vector, WorkState};
 use super::{Boundaries, Cause, Ended, Kind, Move, Path, Phase};
 use crate::Error;
 use crate::causal::{Request, Stamped, Walked};
@@ -202,7 +202,7 @@ impl<'s> Tracker<'s> {
                 request.cut(mark, &self.retired);
                 request.on_cpu = on_cpu;
                 if !on_cpu {
-                    request.switch_out = Some(mark.seq);
+                    request.switch_out = Some(*mark);
                 }
             }
         }
@@ -217,7 +217,7 @@ impl<'s> Tracker<'s> {
         {
             open.cut(mark, &self.retired);
             open.enqueued = true;
-            open.seqs().enqueued = Some(mark.seq);
+            open.marks.enqueued = Some(*mark);
         }
         if let Some(newborn) = &mut task.newborn
             && newborn.enqueued.is_none()
@@ -243,7 +243,7 @@ impl<'s> Tracker<'s> {
             vector,
             due: event.event.cycles.saturating_add(self.ipi_latency),
         };
-        open.seqs().ipi_send = Some(mark.seq);
+        open.marks.ipi_send = Some(*mark);
         self.inbound[dest as usize].push(pid);
     }
 
@@ -261,7 +261,7 @@ impl<'s> Tracker<'s> {
             };
             if vector == entered && due <= event.event.cycles {
                 open.entered = Some((*mark, self.retired.clone()));
-                open.seqs().ipi_entry = Some(mark.seq);
+                open.marks.ipi_entry = Some(*mark);
             } else {
                 self.inbound[cpu].push(pid);
             }
@@ -280,7 +280,7 @@ impl<'s> Tracker<'s> {
             id,
             OpenWork {
                 request: key,
-                queue: mark.seq,
+                queue: *mark,
                 start: None,
             },
         );
@@ -372,18 +372,16 @@ impl<'s> Tracker<'s> {
             None => Phase::OffSrc,
         };
         phases.advance(phase, mark, &self.retired);
-        let seqs = Boundaries {
-            begin: phases.begin.seq,
-            migrate: mark.seq,
-            enqueued: enqueued.map(|mark| mark.seq),
-            ..Boundaries::default()
+        let marks = Marks {
+            enqueued,
+            ..Marks::new(phases.begin, *mark)
         };
         let row = Move {
             kind: Kind::Placement,
             prio: e.prio,
-            ..row(e.comm.to_text(), e.pid, (src_cpu, dst_cpu), &phases, seqs)
+            ..row(e.comm.to_text(), e.pid, (src_cpu, dst_cpu), &phases)
         };
-        self.open_move(row, phases, enqueued.is_some(), mark);
+        self.open_move(row, phases, marks, mark);
     }
 
     fn migrate(
@@ -408,7 +406,7 @@ impl<'s> Tracker<'s> {
         let work = self.works.running(mark.cpu);
         let work = work.and_then(|id| self.open_works.get(&id)).copied();
         let (path, cause) = self.classify(event, e, cpus, work)?;
-        let (phases, mut seqs) = match (path, work) {
+        let (phases, marks) = match (path, work) {
             (Path::Stopper, Some(work)) => self.take_over(e.pid, &work, mark),
             (Path::Stopper, None) => {
                 return Err(Error::Inconsistent {
@@ -421,16 +419,14 @@ impl<'s> Tracker<'s> {
             }
             _ => self.begin_without_work(e.pid, path, cause, event.event.pid, mark),
         };
-        seqs.begin = phases.begin.seq;
-        seqs.migrate = mark.seq;
         let row = Move {
             prio: e.prio,
             path,
             cause,
-            ..row(e.comm.to_text(), e.pid, cpus, &phases, seqs)
+            ..row(e.comm.to_text(), e.pid, cpus, &phases)
         };
         self.count_victim(e.pid, cpus.0, path, event.event.pid);
-        self.open_move(row, phases, false, mark);
+        self.open_move(row, phases, marks, mark);
         Ok(())
     }
 
@@ -478,35 +474,38 @@ impl<'s> Tracker<'s> {
     }
 
     /// The phases of a stopper's move up to now: what its request has had so far.
-    fn take_over(&mut self, pid: i32, work: &OpenWork, mark: &Mark) -> (Phases, Boundaries) {
+    fn take_over(&mut self, pid: i32, work: &OpenWork, mark: &Mark) -> (Phases, Marks) {
         let last_out = self.tasks.get(&pid).and_then(|task| task.last_out);
-        let mut seqs = Boundaries {
+        let marks = |phases: &Phases, switch_out| Marks {
+            switch_out,
             work_queue: Some(work.queue),
-            work_start: work.start.map(|start| start.seq),
-            ..Boundaries::default()
+            work_start: work.start,
+            ..Marks::new(phases.begin, *mark)
         };
         let Some(request) = self.requests.get_mut(&work.request) else {
             // Its pending was completed before the move: the move begins where it happens.
-            return (Phases::new(*mark, &self.retired), seqs);
+            let phases = Phases::new(*mark, &self.retired);
+            let marks = marks(&phases, None);
+            return (phases, marks);
         };
         if request.task_pid == pid {
             request.cut(mark, &self.retired);
-            seqs.switch_out = request.switch_out;
-            return (request.phases.clone(), seqs);
+            let phases = request.phases.clone();
+            let marks = marks(&phases, request.switch_out);
+            return (phases, marks);
         }
         // The work names no task: its function has just chosen one. It ran until it last left a CPU.
         let mut phases = Phases::new(request.phases.begin, &self.retired);
-        if let Some(out) = last_out
-            && out.time_ns > phases.now_ns
-        {
-            phases.advance(Phase::OffSrc, &out, &self.retired);
-            seqs.switch_out = Some(out.seq);
+        let last_out = last_out.filter(|out| out.time_ns > phases.now_ns);
+        if let Some(out) = &last_out {
+            phases.advance(Phase::OffSrc, out, &self.retired);
         }
         if let Some(start) = &work.start {
             phases.advance(Phase::StopWait, start, &self.retired);
         }
         phases.advance(Phase::StopRun, mark, &self.retired);
-        (phases, seqs)
+        let marks = marks(&phases, last_out);
+        (phases, marks)
     }
 
     /// The phases of a move without a work: off-src from the event that began it.
@@ -517,7 +516,7 @@ impl<'s> Tracker<'s> {
         cause: Cause,
         current: i32,
         mark: &Mark,
-    ) -> (Phases, Boundaries) {
+    ) -> (Phases, Marks) {
         let task = self.tasks.entry(pid).or_default();
         let begin = match (path, cause) {
             (Path::Wake, _) => task.waking.take(),
@@ -531,14 +530,14 @@ impl<'s> Tracker<'s> {
             .filter(|out| begin.is_some_and(|begin| out.seq > begin.seq));
         let mut phases = Phases::new(begin.unwrap_or(*mark), &self.retired);
         phases.advance(Phase::OffSrc, mark, &self.retired);
-        let seqs = Boundaries {
-            switch_out: last_out.map(|out| out.seq),
-            ..Boundaries::default()
+        let marks = Marks {
+            switch_out: last_out,
+            ..Marks::new(phases.begin, *mark)
         };
-        (phases, seqs)
+        (phases, marks)
     }
 
-    fn open_move(&mut self, row: Move, phases: Phases, enqueued: bool, mark: &Mark) {
+    fn open_move(&mut self, row: Move, phases: Phases, marks: Marks, mark: &Mark) {
         let at = self.rows.len();
         let pid = row.tid;
         self.rows.push(None);
@@ -547,7 +546,8 @@ impl<'s> Tracker<'s> {
             row,
             at,
             phases,
-            enqueued,
+            enqueued: marks.enqueued.is_some(),
+            marks,
             ipi: Ipi::None,
             entered: None,
         });
@@ -558,13 +558,13 @@ impl<'s> Tracker<'s> {
             return;
         };
         open.cut(mark, &self.retired);
-        open.seqs().end = mark.seq;
         self.rows[open.at] = Some(Move {
             ended,
             end_ns: open.phases.now_ns,
             phases_ns: open.phases.ns,
             phases_insns: open.phases.insns,
-            pushed_ns: open.phases.pushed_ns,
+            pushed_ns: open.marks.pushed_ns(mark),
+            seqs: open.marks.seqs(mark),
             ..open.row
         });
         for inbound in &mut self.inbound {
@@ -578,7 +578,7 @@ fn runnable(prev_state: i64) -> bool {
     prev_state == 0 || prev_state & 0x100 != 0
 }
 
-fn row(comm: String, tid: i32, cpus: (u32, u32), phases: &Phases, seqs: Boundaries) -> Move {
+fn row(comm: String, tid: i32, cpus: (u32, u32), phases: &Phases) -> Move {
     Move {
         kind: Kind::Move,
         comm,
@@ -594,7 +594,7 @@ fn row(comm: String, tid: i32, cpus: (u32, u32), phases: &Phases, seqs: Boundari
         phases_ns: [0; 6],
         phases_insns: [0; 6],
         pushed_ns: 0,
-        seqs,
+        seqs: Boundaries::default(),
     }
 }
 

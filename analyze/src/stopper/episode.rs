@@ -26,7 +26,10 @@ pub(super) enum TaskState {
 
 #[derive(Debug)]
 pub(super) struct Episode {
+    /// The stopper's CPU.
     pub(super) cpu: u32,
+    /// The CPU that it is on.
+    pub(super) on_cpu: u32,
     begin: Cut,
     /// Where the next share begins.
     next: Cut,
@@ -48,9 +51,15 @@ pub(super) struct Charge {
 }
 
 impl Episode {
-    pub(super) fn new(cpu: u32, begin: Cut, before: Before, victim: Option<Victim>) -> Episode {
+    pub(super) fn new(
+        (cpu, on_cpu): (u32, u32),
+        begin: Cut,
+        before: Before,
+        victim: Option<Victim>,
+    ) -> Episode {
         Episode {
             cpu,
+            on_cpu,
             begin,
             next: begin,
             end: None,
@@ -107,6 +116,7 @@ impl Episode {
         let end = self.end.filter(|_| self.shares.is_empty())?;
         Some(Overhead {
             cpu: self.cpu,
+            on_cpu: self.on_cpu,
             begin: self.begin.point,
             end: end.point,
             insns: end.insns - self.begin.insns,

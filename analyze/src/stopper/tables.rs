@@ -85,7 +85,7 @@ const COLUMNS: &[Col<Work>] = &[
     col("outcome", "outcome", Text, Everywhere, |w| {
         w.outcome.map(Outcome::name).into()
     }),
-    col("pushed_ns", "", Duration, Machine, |w| w.pushed_ns.into()),
+    col("pushed_ns", "", Duration, Machine, |w| w.pushed_ns().into()),
     col("work_queue_seq", "event", Event, Everywhere, |w| {
         w.queue.seq.into()
     }),
@@ -105,10 +105,10 @@ const COLUMNS: &[Col<Work>] = &[
         w.share.map(|s| s.end.seq).into()
     }),
     col("released_seq", "", Event, Machine, |w| {
-        w.waiter_seqs.map(|s| s.0).into()
+        w.waited.map(|w| w.0.seq).into()
     }),
     col("waiter_in_seq", "", Event, Machine, |w| {
-        w.waiter_seqs.map(|s| s.1).into()
+        w.waited.map(|w| w.1.seq).into()
     }),
 ];
 
@@ -290,7 +290,8 @@ const OVERHEAD: &[Col<Overhead>] = &[
         o.begin.time_ns.into()
     }),
     col("cpu", "cpu", Number, Everywhere, |o| o.cpu.into()),
-    col("overhead_ns", "on cpu(us)", Duration, Everywhere, |o| {
+    col("on_cpu", "on", Number, Everywhere, |o| o.on_cpu.into()),
+    col("overhead_ns", "time(us)", Duration, Everywhere, |o| {
         (o.end.time_ns - o.begin.time_ns).into()
     }),
     col("insns", "insns", Number, Everywhere, |o| o.insns.into()),
@@ -359,7 +360,7 @@ pub(super) fn report(report: &StopperReport) -> Report {
             ),
             Table::new(
                 "overhead",
-                "episodes without a work (times in us)",
+                "episodes without a work, also those before it is bound to its cpu (on: where it ran)",
                 OVERHEAD,
                 &report.overhead,
             ),

@@ -32,16 +32,37 @@ struct OpenWork {
     requeued: bool,
     /// Its task slept when it started.
     asleep: bool,
+    /// Its function has completed the request.
+    completed: bool,
 }
 
 /// A request, as far as its waiter is concerned.
 struct Waited {
-    /// The task that waits for it, if one does.
-    waiter: Option<TaskName>,
+    /// The task that queued it and waits for it, if it does.
+    waiter: Option<i32>,
+    /// Else, of a pending: the task that had last asked for a change of the task's mask.
+    asker: Option<i32>,
     last: WorkId,
     open_works: u32,
     /// nr_todo has reached 0, or the pending is complete.
     complete: bool,
+}
+
+/// What a task last asked for by `__set_cpus_allowed_ptr`.
+struct Asked {
+    /// The task whose mask is to change.
+    about: i32,
+    seq: u64,
+}
+
+/// A pending that this CPU has just completed: the task that it wakes next is the waiter.
+struct Completing {
+    work: WorkId,
+    from: Point,
+    /// The task that the pending is about.
+    about: i32,
+    /// Who is taken for the waiter until then.
+    waiter: Option<i32>,
 }
 
 /// Somebody will run again: the time since `from` belongs to a work.
@@ -61,7 +82,12 @@ pub(super) struct Tracker<'s> {
     requests: HashMap<Request, Waited>,
     tasks: HashMap<i32, TaskState>,
     waiting: HashMap<i32, Vec<Waiting>>,
-    /// The episode of each CPU whose stopper is on it.
+    /// The latest affinity change that each task asked for.
+    asked: HashMap<i32, Asked>,
+    /// The pending that each CPU has just completed.
+    completing: Vec<Option<Completing>>,
+    in_interrupt: Vec<bool>,
+    /// The episode of each CPU's stopper while it is on a CPU.
     current: Vec<Option<Episode>>,
     /// Ended episodes whose victim's chain has not passed their end.
     unsettled: HashMap<i32, Vec<Episode>>,
@@ -69,7 +95,8 @@ pub(super) struct Tracker<'s> {
     retired: Vec<u64>,
     overhead: Vec<Overhead>,
     totals: Vec<CpuTotal>,
-    nobody_waits: HashMap<StackId, bool>,
+    /// Stacks that go through `migrate_enable`.
+    moves_itself: HashMap<StackId, bool>,
 }
 
 impl<'s> Tracker<'s> {
@@ -87,12 +114,15 @@ impl<'s> Tracker<'s> {
             requests: HashMap::new(),
             tasks: HashMap::new(),
             waiting: HashMap::new(),
+            asked: HashMap::new(),
+            completing: (0..cpus).map(|_| None).collect(),
+            in_interrupt: vec![false; cpus as usize],
             current: (0..cpus).map(|_| None).collect(),
             unsettled: HashMap::new(),
             retired: vec![0; cpus as usize],
             overhead: Vec::new(),
             totals: (0..cpus).map(total).collect(),
-            nobody_waits: HashMap::new(),
+            moves_itself: HashMap::new(),
         }
     }
 
@@ -101,11 +131,13 @@ impl<'s> Tracker<'s> {
             point: Point {
                 seq: event.event.seq,
                 time_ns: event.time_ns,
+                pushed_ns: event.pushed_ns,
             },
             insns: event.event.insns,
         };
         let cpu = event.event.cpu;
         self.retired[cpu as usize] = at.insns;
+        self.first_after_complete(event);
         let bad = |what| Error::Inconsistent {
             seq: event.event.seq,
             what,
@@ -114,7 +146,7 @@ impl<'s> Tracker<'s> {
             EventData::SchedSwitch(e) => self.switch(e, cpu, at),
             EventData::SchedWaking(e) => {
                 if let Some(stopper) = names::stopper_cpu(e.comm) {
-                    self.stopper_woken(stopper, event, at);
+                    self.stopper_woken(stopper, at);
                 }
             }
             EventData::SchedWakeup(e) if self.tasks.get(&e.pid) == Some(&TaskState::Asleep) => {
@@ -122,14 +154,21 @@ impl<'s> Tracker<'s> {
             }
             EventData::SchedWakeupNew(e) => self.task_becomes(e.pid, TaskState::Waiting, at),
             EventData::SchedMigrateTask(e) => self.migrate(e, event),
+            EventData::MoveAffinityEntry(e) => {
+                let asked = Asked {
+                    about: e.pid,
+                    seq: event.event.seq,
+                };
+                self.asked.insert(event.event.pid, asked);
+            }
             EventData::StopWorkQueue(e) => self.queue(e, event, at).map_err(bad)?,
             EventData::StopWorkStart(e) => {
                 self.ids.start(e.cpu, e.work).map_err(bad)?;
-                self.start(e.cpu, event, at);
+                self.start(e.cpu, at);
             }
             EventData::StopWorkDone(e) => {
                 let id = self.ids.done(e.cpu, e.work).map_err(bad)?;
-                self.done(id, e, event, at);
+                self.done(id, e, at);
             }
             EventData::StopComplete(e) => self.complete(e, cpu, at),
             _ => {}
@@ -145,8 +184,9 @@ impl<'s> Tracker<'s> {
                     point: Point {
                         seq,
                         time_ns: walked.end_ns,
+                        pushed_ns: 0,
                     },
-                    insns: self.retired[cpu],
+                    insns: self.retired[episode.on_cpu as usize],
                 };
                 episode.close(self.ids.running(cpu as u32), end);
                 self.settle(&episode);
@@ -166,10 +206,10 @@ impl<'s> Tracker<'s> {
 
     fn switch(&mut self, e: &SchedSwitch, cpu: u32, at: Cut) {
         let runnable = e.prev_state == 0 || e.prev_state & 0x100 != 0;
-        if names::stopper_cpu(e.prev_comm) == Some(cpu)
-            && let Some(mut episode) = self.current[cpu as usize].take()
+        if let Some(stopper) = names::stopper_cpu(e.prev_comm)
+            && let Some(mut episode) = self.episode_of(stopper).and_then(Option::take)
         {
-            episode.close(self.ids.running(cpu), at);
+            episode.close(self.ids.running(stopper), at);
             match episode.victim.as_ref().map(|victim| victim.task.tid) {
                 Some(victim) => self.unsettled.entry(victim).or_default().push(episode),
                 None => self.settle(&episode),
@@ -182,7 +222,7 @@ impl<'s> Tracker<'s> {
             };
             self.task_becomes(e.prev_pid, state, at);
         }
-        if names::stopper_cpu(e.next_comm) == Some(cpu) {
+        if let Some(stopper) = names::stopper_cpu(e.next_comm) {
             let (before, victim) = match (e.prev_pid, runnable) {
                 (0, _) => (Before::Idle, None),
                 (_, false) => (Before::Blocked, None),
@@ -195,7 +235,9 @@ impl<'s> Tracker<'s> {
                     (Before::Victim, Some(victim))
                 }
             };
-            self.current[cpu as usize] = Some(Episode::new(cpu, at, before, victim));
+            if let Some(current) = self.episode_of(stopper) {
+                *current = Some(Episode::new((stopper, cpu), at, before, victim));
+            }
         }
         if e.next_pid != 0 {
             self.task_becomes(e.next_pid, TaskState::Running, at);
@@ -203,6 +245,11 @@ impl<'s> Tracker<'s> {
                 self.waiter_runs(waiting, at.point);
             }
         }
+    }
+
+    /// Where the episode of a CPU's stopper is; `None` if the run has no such CPU.
+    fn episode_of(&mut self, stopper: u32) -> Option<&mut Option<Episode>> {
+        self.current.get_mut(stopper as usize)
     }
 
     /// A task's state changes; episodes of which it is the victim take note, or are settled.
@@ -281,14 +328,20 @@ impl<'s> Tracker<'s> {
             moved: false,
             requeued: false,
             asleep: false,
+            completed: false,
         });
         let waits = match request {
             Request::Work(_) => false,
             Request::Done(_) => true,
-            Request::Pending(_) => !self.nobody_waits(event.event.stack),
+            Request::Pending(_) => !self.moves_itself(event.event.stack),
+        };
+        let asker = match request {
+            Request::Pending(_) if !waits => self.asker_of(e.task_pid),
+            _ => None,
         };
         let waited = self.requests.entry(request).or_insert_with(|| Waited {
-            waiter: waits.then(|| queuer.clone()),
+            waiter: waits.then_some(queuer.tid),
+            asker,
             last: id,
             open_works: 0,
             complete: false,
@@ -311,7 +364,7 @@ impl<'s> Tracker<'s> {
             done: None,
             done_to_waiter: None,
             pending_to_waiter: None,
-            waiter_seqs: None,
+            waited: None,
             share: None,
             switched_in: None,
             previous_done: None,
@@ -320,16 +373,24 @@ impl<'s> Tracker<'s> {
             lost_ns: None,
             elsewhere_ns: None,
             outcome: None,
-            pushed_ns: event.pushed_ns,
         });
         Ok(())
     }
 
-    /// `migrate_enable` asks for a move of the current task and does not wait for it.
-    fn nobody_waits(&mut self, stack: Option<StackId>) -> bool {
+    /// The task that has last asked for a change of this task's mask.
+    fn asker_of(&self, pid: i32) -> Option<i32> {
+        let asked = self.asked.iter().filter(|(_, asked)| asked.about == pid);
+        asked
+            .max_by_key(|(_, asked)| asked.seq)
+            .map(|(tid, _)| *tid)
+    }
+
+    /// `migrate_enable` sends the stopper for the current task, which does not wait: whoever asked for
+    /// the change of its mask does.
+    fn moves_itself(&mut self, stack: Option<StackId>) -> bool {
         let Some(id) = stack else { return false };
         let source = self.source;
-        *self.nobody_waits.entry(id).or_insert_with(|| {
+        *self.moves_itself.entry(id).or_insert_with(|| {
             let functions = names::stack_functions(source, stack);
             functions
                 .iter()
@@ -337,7 +398,7 @@ impl<'s> Tracker<'s> {
         })
     }
 
-    fn stopper_woken(&mut self, cpu: u32, event: &Stamped<'_>, at: Cut) {
+    fn stopper_woken(&mut self, cpu: u32, at: Cut) {
         let Some(open) = self.open.get(cpu as usize) else {
             return;
         };
@@ -345,19 +406,17 @@ impl<'s> Tracker<'s> {
             let work = &mut self.works[open.id.0];
             if work.start.is_none() && work.waking.is_none() {
                 work.waking = Some(at.point);
-                work.pushed_ns = work.pushed_ns.max(event.pushed_ns);
             }
         }
     }
 
-    fn start(&mut self, cpu: u32, event: &Stamped<'_>, at: Cut) {
+    fn start(&mut self, cpu: u32, at: Cut) {
         let Some(open) = self.open[cpu as usize].first_mut() else {
             return;
         };
         open.asleep = self.tasks.get(&open.task_pid) == Some(&TaskState::Asleep);
         let work = &mut self.works[open.id.0];
         work.start = Some(at.point);
-        work.pushed_ns = work.pushed_ns.max(event.pushed_ns);
         if let Some(episode) = &self.current[cpu as usize] {
             work.previous_done = episode.previous_done();
             work.switched_in = Some(episode.begin());
@@ -378,11 +437,10 @@ impl<'s> Tracker<'s> {
         }
     }
 
-    fn done(&mut self, id: WorkId, e: &StopWorkDone, event: &Stamped<'_>, at: Cut) {
+    fn done(&mut self, id: WorkId, e: &StopWorkDone, at: Cut) {
         let open = self.open[e.cpu as usize].remove(0);
         let work = &mut self.works[id.0];
         work.done = Some(at.point);
-        work.pushed_ns = work.pushed_ns.max(event.pushed_ns);
         work.outcome = outcome(&open, e);
         self.totals[e.cpu as usize].works += 1;
         if let Some(episode) = &mut self.current[e.cpu as usize] {
@@ -412,12 +470,23 @@ impl<'s> Tracker<'s> {
             return;
         };
         // The work whose function does it, or the latest if the setter of a mask does it itself.
-        let running = self.ids.running(cpu).filter(|_| {
-            let open = self.open[cpu as usize].first();
-            open.is_some_and(|open| open.request == request)
-        });
-        let work = running.unwrap_or(waited.last);
+        let mut work = waited.last;
         let idle = waited.open_works == 0;
+        if let Some(running) = self.ids.running(cpu)
+            && let Some(open) = self.open[cpu as usize].first_mut()
+            && open.request == request
+        {
+            open.completed = true;
+            work = running;
+        }
+        if e.pending.0 != 0 && !waited.complete {
+            self.completing[cpu as usize] = Some(Completing {
+                work,
+                from: at.point,
+                about: e.task_pid,
+                waiter: self.waiter_of(waited),
+            });
+        }
         self.released(request, work, at.point);
         if idle {
             self.requests.remove(&request);
@@ -426,30 +495,89 @@ impl<'s> Tracker<'s> {
 
     /// A request is over at `from`: its waiter's time starts, at most once.
     fn released(&mut self, request: Request, work: WorkId, from: Point) {
-        let Some(waited) = self.requests.get_mut(&request) else {
+        let Some(waited) = self.requests.get(&request) else {
             return;
         };
-        if std::mem::replace(&mut waited.complete, true) {
+        let waiter = self.waiter_of(waited);
+        if let Some(waited) = self.requests.get_mut(&request)
+            && std::mem::replace(&mut waited.complete, true)
+        {
             return;
         }
-        let Some(waiter) = &waited.waiter else { return };
+        let Some(tid) = waiter else { return };
         let waiting = Waiting {
             work,
             from,
             pending: matches!(request, Request::Pending(_)),
         };
-        let tid = waiter.tid;
+        self.will_run(tid, waiting);
+    }
+
+    /// Who is taken for the waiter as long as the completion has woken nobody. One who has asked for the
+    /// change, sleeps and is not woken by it waits for something else.
+    fn waiter_of(&self, waited: &Waited) -> Option<i32> {
+        let awake = |tid: &i32| self.tasks.get(tid) != Some(&TaskState::Asleep);
+        waited.waiter.or(waited.asker.filter(awake))
+    }
+
+    fn will_run(&mut self, tid: i32, waiting: Waiting) {
         match self.tasks.get(&tid) {
             // It runs, and has not waited yet: its next instruction is at once.
-            Some(TaskState::Running) => self.waiter_runs(waiting, from),
+            Some(TaskState::Running) => self.waiter_runs(waiting, waiting.from),
             _ => self.waiting.entry(tid).or_default().push(waiting),
         }
+    }
+
+    /// Who a completed pending is for: several may wait for one, and the work may have been queued by the
+    /// moved task itself. `complete_all` wakes them in the order in which they came, so the first task
+    /// that the CPU wakes next is the waiter, if it asked for a change of this very task. If it wakes
+    /// none, nobody slept yet: then the waiter is who queued the first work or else asked last before it.
+    fn first_after_complete(&mut self, event: &Stamped<'_>) {
+        let cpu = event.event.cpu as usize;
+        match &event.event.data {
+            EventData::LocalTimerEntry(_)
+            | EventData::RescheduleEntry(_)
+            | EventData::CallFunctionEntry(_)
+            | EventData::CallFunctionSingleEntry(_) => self.in_interrupt[cpu] = true,
+            EventData::LocalTimerExit(_)
+            | EventData::RescheduleExit(_)
+            | EventData::CallFunctionExit(_)
+            | EventData::CallFunctionSingleExit(_) => self.in_interrupt[cpu] = false,
+            data if !self.in_interrupt[cpu] => {
+                let completing = self.completing[cpu].take();
+                if let (Some(completing), EventData::SchedWaking(e)) = (completing, data) {
+                    self.waiter_woken(&completing, e.pid);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn waiter_woken(&mut self, completing: &Completing, tid: i32) {
+        let asked = self.asked.get(&tid);
+        if completing.waiter == Some(tid) || asked.is_none_or(|a| a.about != completing.about) {
+            return;
+        }
+        if let Some(supposed) = completing.waiter
+            && let Some(waiting) = self.waiting.get_mut(&supposed)
+        {
+            waiting.retain(|waiting| waiting.work != completing.work);
+        }
+        let work = &mut self.works[completing.work.0];
+        work.waited = None;
+        work.pending_to_waiter = None;
+        let waiting = Waiting {
+            work: completing.work,
+            from: completing.from,
+            pending: true,
+        };
+        self.will_run(tid, waiting);
     }
 
     fn waiter_runs(&mut self, waiting: Waiting, at: Point) {
         let work = &mut self.works[waiting.work.0];
         let ns = at.time_ns.saturating_sub(waiting.from.time_ns);
-        work.waiter_seqs = Some((waiting.from.seq, at.seq));
+        work.waited = Some((waiting.from, at));
         match waiting.pending {
             true => work.pending_to_waiter = Some(ns),
             false => work.done_to_waiter = Some(ns),
@@ -467,11 +595,14 @@ fn outcome(open: &OpenWork, e: &StopWorkDone) -> Option<Outcome> {
     }
     let cpu = u32::try_from(e.task_cpu).unwrap_or(u32::MAX);
     let allowed = e.task_cpus_mask.0.checked_shr(cpu).unwrap_or(0) & 1 == 1;
+    // Of a pending, `migration_cpu_stop` completes what it has dealt with and queues again what has gone
+    // elsewhere. It does neither for a task that has disabled migration.
+    let left_alone = matches!(open.request, Request::Pending(_)) && !open.completed;
     Some(if open.requeued {
         Outcome::Requeued
     } else if open.asleep || e.task_on_rq == 0 {
         Outcome::Sleeping
-    } else if allowed {
+    } else if allowed || left_alone {
         Outcome::AlreadyOk
     } else {
         Outcome::Raced
