@@ -23,7 +23,7 @@ fn noise_is_counted_exactly_and_breaks_nothing() {
         ..Default::default()
     };
     let mut state = std::env::var("NOISE_SEED").map_or(1, |s| s.parse().unwrap());
-    let programs = std::env::var("NOISE_PROGRAMS").map_or(40, |s| s.parse().unwrap());
+    let programs = std::env::var("NOISE_PROGRAMS").map_or(40u32, |s| s.parse().unwrap());
     let mut retired = 0;
     let mut disagreements = 0;
     for program in 0..programs {
@@ -43,19 +43,34 @@ fn noise_is_counted_exactly_and_breaks_nothing() {
             (end, log.log, machine.digest(), machine.summary().insns)
         };
         let plain = run(false);
-        if let Err((kind, message, _)) = &plain.0 {
-            assert_ne!(*kind, ErrorKind::Engine, "program {program}: {message}");
-            disagreements += u32::from(message.contains("capstone"));
-        }
-        retired += plain.3;
         let verified = run(true);
-        if let Err((ErrorKind::Engine, message, _)) = &verified.0 {
-            panic!("program {program}: {message}");
+        retired += plain.3;
+        let mut unknown = false;
+        for (_, message, _) in [&plain.0, &verified.0]
+            .into_iter()
+            .flat_map(|end| end.as_ref().err())
+        {
+            // Capstone does not know a few encodings that no compiler emits. The machine says so, for
+            // a block whose extent depends on how many instructions are hooked.
+            unknown |= message.contains("capstone");
+        }
+        if unknown {
+            disagreements += 1;
+            continue;
+        }
+        for end in [&plain.0, &verified.0] {
+            if let Err((ErrorKind::Engine, message, _)) = end {
+                panic!("program {program}: {message}");
+            }
         }
         assert_eq!(plain.0, verified.0, "program {program}");
         assert_eq!(plain.1, verified.1, "program {program}");
         assert_eq!(plain.2, verified.2, "program {program}");
     }
     eprintln!("{retired} instructions, {disagreements} disagreements");
+    assert!(
+        disagreements < programs / 2,
+        "{disagreements} programs with unknown encodings"
+    );
     assert!(retired > 10_000, "the programs got somewhere: {retired}");
 }
