@@ -334,9 +334,10 @@ impl Machine {
     }
 
     fn hang(&self) -> Error {
+        let second = 1_000_000_000;
+        let (whole, part) = (self.core.progress / second, self.core.progress % second);
         let message = format!(
-            "the guest hangs: no task switch, console byte or HLT since {} ns",
-            self.core.progress
+            "the guest hangs: no task switch, console byte or HLT since {whole}.{part:09} s"
         );
         self.error(ErrorKind::Hang, message)
     }

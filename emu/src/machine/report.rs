@@ -14,7 +14,9 @@ use crate::vcpu::Activity;
 /// Counters of a run.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct MachineSummary {
-    /// IPIs that reached a vCPU after their time: it was inside a stretch with no legal stop.
+    /// IPIs that reached a vCPU after their time because it was inside a long stretch with no
+    /// legal stop when they were sent. One that waits for interrupts to be enabled is not late: it
+    /// arrived, and the guest took it later.
     pub late_ipis: u64,
     /// IPIs sent.
     pub ipis: u64,
@@ -26,7 +28,7 @@ pub struct MachineSummary {
     pub interrupts: Vec<(u8, u64)>,
     /// Exceptions delivered: vector, number.
     pub exceptions: Vec<(u8, u64)>,
-    /// Blocks executed.
+    /// Blocks executed, as the translator cut them: the one number that watched addresses change.
     pub blocks: u64,
     /// vCPU states swapped.
     pub swaps: u64,
