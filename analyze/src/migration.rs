@@ -3,9 +3,10 @@
 //! A move is one `sched_migrate_task` with two different CPUs; definitions.md sections 2 and 3 say when
 //! it begins and ends and how the six phases partition it. `tracker` is the state machine that follows
 //! tasks and stop requests through the events, `phases` the partition, `cause` the one table of causes,
-//! `tables` what the report shows.
+//! `tables` what the report shows, `docs` what its columns mean.
 
 mod cause;
+mod docs;
 mod phases;
 mod state;
 mod tables;

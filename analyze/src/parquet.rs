@@ -76,7 +76,9 @@ fn write_table(table: &Table, name: &str, dir: &Path) -> Result<PathBuf, Error> 
             (column.key.to_owned(), dtype)
         })
         .collect();
-    let mut file = TableFile::create(dir, name, columns, Vec::new())?;
+    let docs = table.docs.iter();
+    let docs = docs.map(|(name, doc)| ((*name).to_owned(), (*doc).to_owned()));
+    let mut file = TableFile::create(dir, name, columns, docs.collect())?;
     for row in &table.rows {
         file.push(shown.iter().map(|i| Cell::from(&row[*i])))?;
     }

@@ -4,8 +4,9 @@
 //! while it is being made, maybe not its own and not yet of class stop); it is divided
 //! among the works that it ran (each work's *share*), and what a share costs is lost by the *victim*,
 //! the task that was preempted for it, as long as that task is runnable and runs nowhere. `tracker`
-//! follows works and episodes, `episode` divides one, `tables` is what the report shows.
+//! follows works and episodes, `episode` divides one, `tables` is what the report shows, `docs` what its columns mean.
 
+mod docs;
 mod episode;
 mod tables;
 mod tracker;

@@ -140,6 +140,8 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// The rows; each has a value for each column.
     pub rows: Vec<Vec<Value>>,
+    /// What the table and its columns mean: pairs of a name and a sentence, for files that carry them.
+    pub docs: &'static [(&'static str, &'static str)],
 }
 
 impl Table {
@@ -158,7 +160,14 @@ impl Table {
                 .iter()
                 .map(|row| columns.iter().map(|c| (c.get)(row)).collect())
                 .collect(),
+            docs: &[],
         }
+    }
+
+    /// The same table with its sentences.
+    #[must_use]
+    pub fn with_docs(self, docs: &'static [(&'static str, &'static str)]) -> Table {
+        Table { docs, ..self }
     }
 
     /// Indices of the columns that appear in text, or in the machine formats.

@@ -320,3 +320,18 @@ fn an_edited_kernel_is_compared_by_names() {
     assert_eq!(diff_text(&build("one_function"), &b).0, Verdict::Same);
     assert_eq!(diff_text(&build("another"), &b).0, Verdict::Differs);
 }
+
+/// Every column that files have is explained by one sentence, and nothing else is.
+#[test]
+fn every_column_has_its_sentence() {
+    let trace = worked_example();
+    let moves = analyze::migration::analyze(&trace).expect("good").table();
+    let works = analyze::stopper::analyze(&trace).expect("good").table();
+    for table in [moves, works] {
+        let columns = table.shown(false).into_iter().map(|i| table.columns[i].key);
+        let expected: Vec<&str> = std::iter::once("table").chain(columns).collect();
+        let explained: Vec<&str> = table.docs.iter().map(|(name, _)| *name).collect();
+        assert_eq!(explained, expected);
+        assert!(table.docs.iter().all(|(_, doc)| doc.ends_with('.')));
+    }
+}

@@ -637,3 +637,32 @@ fn a_pushed_waiter_is_told() {
     let w = only(&t);
     assert_eq!((w.pending_to_waiter, w.pushed_ns()), (Some(11), 211));
 }
+
+/// The stopper is awake when it is given a second work, and takes it before it is woken for it: it starts
+/// at 2,600 on causal time, and cpu1 wakes it at 2,650, which comes first in the order.
+#[test]
+fn a_wake_up_after_the_start_found_it_awake() {
+    let b = Work {
+        work: 0x302,
+        ..PLAIN
+    };
+    let mut t = Trace::new(2);
+    t.at(0, 900).switch(IDLE0, R, HOG);
+    t.at(1, 1_000).work_queue("q q caller", PLAIN, -1);
+    t.at(1, 1_010).waking(STOP0, 0);
+    t.at(0, 2_000).switch(HOG, PREEMPTED, STOP0);
+    t.at(0, 2_100).work_start(PLAIN, -1);
+    t.at(0, 2_500).work_done(PLAIN, NOBODY);
+    t.at(1, 2_550).work_queue("q q caller", b, -1);
+    t.at(1, 2_650).waking(STOP0, 0);
+    t.at(0, 2_600).work_start(b, -1);
+    t.at(0, 2_700).work_done(b, NOBODY);
+    t.at(0, 2_800).switch(STOP0, S, HOG);
+    let r = report(&t);
+    let b = &r.works[1];
+    assert_eq!((b.waking, b.queue_to_start_ns()), (None, Some(50)));
+    assert_eq!(
+        (b.queue_to_wake_ns(), b.wake_to_run_ns()),
+        (Some(0), Some(50))
+    );
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::docs;
 use super::{Ended, Kind, MigrationReport, Move, Phase};
 use crate::names;
 use crate::report::Report;
@@ -119,7 +120,7 @@ pub(super) fn moves(moves: &[Move]) -> Table {
         moves.iter().filter(|m| m.kind == Kind::Move).count(),
         moves.iter().filter(|m| m.kind == Kind::Placement).count(),
     );
-    Table::new("moves", text, COLUMNS, moves)
+    Table::new("moves", text, COLUMNS, moves).with_docs(docs::MOVES)
 }
 
 /// A line of a summary.
@@ -236,7 +237,12 @@ pub(super) fn report(report: &MigrationReport) -> Report {
             totals(&report.moves),
             phases(&report.moves),
         ],
-        notes: vec![TOO_FEW.to_owned()],
+        notes: vec![
+            TOO_FEW.to_owned(),
+            "A stopper's move begins where the first work of its request was queued, and has the cause \
+             of that work, whoever queued a later one."
+                .to_owned(),
+        ],
         checks: report.checks.clone(),
         footer: report.footer.clone(),
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::docs;
 use super::{CpuTotal, Outcome, Overhead, StopperReport, TaskName, Work};
 use crate::names;
 use crate::report::Report;
@@ -121,7 +122,7 @@ pub(super) fn works(works: &[Work]) -> Table {
         "{} works, in queue order (times in us, time in s; event is the queueing)",
         works.len()
     );
-    Table::new("stopper_works", title, COLUMNS, works)
+    Table::new("stopper_works", title, COLUMNS, works).with_docs(docs::WORKS)
 }
 
 struct Line {
@@ -375,6 +376,9 @@ pub(super) fn report(report: &StopperReport) -> Report {
             TOO_FEW.to_owned(),
             ">waiter is from the release (nr_todo 0, or the pending's completion) to the waiter's \
              next instruction, on the last work of a request; - where nobody waits."
+                .to_owned(),
+            "outcome already-ok includes tasks that had disabled migration: their CPU is allowed, and \
+             the request waits for migrate_enable."
                 .to_owned(),
         ],
         checks: report.checks.clone(),
