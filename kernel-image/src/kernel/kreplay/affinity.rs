@@ -49,7 +49,10 @@ const MAX_THREADS: usize = 96;
 /// Moves of running tasks, unless told otherwise.
 const DEFAULT_MOVES: u64 = 1_200;
 /// Work of all CPUs together, unless told otherwise.
-const DEFAULT_INSNS: u64 = 80_000_000;
+const DEFAULT_INSNS: u64 = 200_000_000;
+/// How many times longer than it asks for a thread rests: what is left to the hogs decides how dense
+/// the scheduler's events are among the instructions.
+const PACE: u64 = 5;
 /// Rounds of about two microseconds after which a hog gives way.
 const HOG_YIELDS: u64 = 128;
 /// A run that has not got there by then has gone wrong, ns.
@@ -282,6 +285,11 @@ fn compute(turns: u32, seed: u64) -> u64 {
     core::hint::black_box(x)
 }
 
+/// Sleeps between two acts.
+fn rest(min_us: u64, max_us: u64) {
+    usleep_range(PACE * min_us, PACE * max_us);
+}
+
 extern "C" fn hog(data: VoidPtr) -> i32 {
     let actor = data.get::<Actor>();
     let index = actor.index.get();
@@ -304,7 +312,7 @@ extern "C" fn roamer(data: VoidPtr) -> i32 {
     while !STOPPING.load(Ordering::Relaxed) {
         compute(100, round);
         ask(Some(current()), Cpumask::of(next_cpu(task_cpu(current()))));
-        usleep_range(100 + 10 * actor.index.get(), 200);
+        rest(100 + 10 * actor.index.get(), 200);
         round += 1;
         count(&actor.rounds);
     }
@@ -316,7 +324,7 @@ extern "C" fn yielder(data: VoidPtr) -> i32 {
     while !STOPPING.load(Ordering::Relaxed) {
         compute(50, actor.index.get());
         r#yield();
-        usleep_range(150, 300);
+        rest(150, 300);
         count(&actor.rounds);
     }
     wait_for_stop()
@@ -344,7 +352,7 @@ extern "C" fn waker(data: VoidPtr) -> i32 {
     let meeting = &MEETINGS[actor.index.get() as usize];
     let mut round = 0u64;
     while !STOPPING.load(Ordering::Relaxed) {
-        usleep_range(60, 120);
+        rest(60, 120);
         let awake = meeting.seen.load(Ordering::Acquire) != meeting.round.load(Ordering::Acquire);
         if awake {
             continue;
@@ -372,7 +380,7 @@ extern "C" fn pinner(data: VoidPtr) -> i32 {
         compute(300, round);
         if round.is_multiple_of(2) {
             // Asleep, and still not to be moved.
-            usleep_range(20, 40);
+            rest(20, 40);
         }
         if task_cpu(current()) != here {
             fail(format_args!(
@@ -380,7 +388,7 @@ extern "C" fn pinner(data: VoidPtr) -> i32 {
             ));
         }
         migrate_enable();
-        usleep_range(40, 80);
+        rest(40, 80);
         round += 1;
         count(&actor.rounds);
     }
@@ -393,7 +401,7 @@ extern "C" fn shifter(data: VoidPtr) -> i32 {
         if let Some(task) = PINNER.get() {
             ask(Some(task), Cpumask::of(next_cpu(task_cpu(task))));
         }
-        usleep_range(150 + 40 * actor.index.get(), 300);
+        rest(150 + 40 * actor.index.get(), 300);
         count(&actor.rounds);
     }
     wait_for_stop()
@@ -425,7 +433,7 @@ extern "C" fn mover(data: VoidPtr) -> i32 {
             queue_works(round);
         }
         if round.is_multiple_of(4) {
-            usleep_range(5, 10);
+            rest(5, 10);
         }
         count(&actor.rounds);
     }
