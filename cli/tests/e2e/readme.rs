@@ -23,7 +23,7 @@ struct Session {
 
 #[test]
 fn the_sessions_of_the_readme_are_true() {
-    let folder = check(&root().join("README.md"), "", |lines| fenced(lines));
+    let folder = check(&root().join("README.md"), "", fenced);
     let (drawn, shown) = (
         folder.join("timeline.svg"),
         root().join("docs/timeline.svg"),
