@@ -85,6 +85,28 @@ fn write_table(table: &Table, name: &str, dir: &Path) -> Result<PathBuf, Error> 
     file.finish()
 }
 
+/// What each column of the stacks means.
+const STACKS: [(&str, &str); 9] = [
+    (
+        "table",
+        "The call stacks of events: a row for each return address, innermost first.",
+    ),
+    (
+        "stack",
+        "The number that events have in their column `stack`.",
+    ),
+    ("depth", "Place in the stack; 0 is the innermost."),
+    ("addr", "The address."),
+    ("function", "The function that it is in, by Linux's name."),
+    ("symbol", "That function and the offset in it."),
+    (
+        "inlined",
+        "The functions that are inlined where the address is, innermost first; null without any.",
+    ),
+    ("file", "Source file of the address."),
+    ("line", "Source line of the address."),
+];
+
 fn write_stacks(source: &dyn Source, count: u32, dir: &Path) -> Result<PathBuf, Error> {
     let columns = [
         ("stack", Dtype::Int),
@@ -99,7 +121,8 @@ fn write_stacks(source: &dyn Source, count: u32, dir: &Path) -> Result<PathBuf, 
     let columns = columns
         .map(|(name, dtype)| (name.to_owned(), dtype))
         .to_vec();
-    let mut file = TableFile::create(dir, "stacks", columns, Vec::new())?;
+    let docs = STACKS.map(|(name, doc)| (name.to_owned(), doc.to_owned()));
+    let mut file = TableFile::create(dir, "stacks", columns, docs.to_vec())?;
     for stack in 0..count {
         let addrs = source.stack(trace::event::StackId(stack));
         for (depth, addr) in addrs.iter().enumerate() {

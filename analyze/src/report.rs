@@ -180,11 +180,22 @@ impl Footer {
         }
         lines.extend([
             format!(
-                "recording: {}, {state}, {} events, {whole}, {} CPUs, {}",
-                self.recording, self.events, self.cpus, self.policy
+                "recording: {}, {state}, {} events, {whole}, {}, {}",
+                self.recording,
+                self.events,
+                cpus(self.cpus),
+                self.policy
             ),
             format!("stream sha256: {}", self.stream_sha256),
         ]);
         lines
+    }
+}
+
+/// A number of CPUs in words.
+pub(crate) fn cpus(number: u32) -> String {
+    match number {
+        1 => "1 CPU".to_owned(),
+        more => format!("{more} CPUs"),
     }
 }

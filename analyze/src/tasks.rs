@@ -28,11 +28,35 @@ const COLUMNS: &[Col<TaskRow>] = &[
     col("cpus_mask", "MASK", Mask, Machine, |t| t.cpus_mask.into()),
 ];
 
+/// What each column means; Parquet files carry it.
+const DOCS: &[(&str, &str)] = &[
+    (
+        "table",
+        "The tasks at the end of the run, in the order of the kernel's own list.",
+    ),
+    ("task", "Address of the task_struct."),
+    ("pid", "Its pid; 0 for the idle tasks."),
+    ("comm", "Its name."),
+    ("cpu", "The CPU that it is on, or was on last."),
+    ("state", "Its state, by the letter that ps prints."),
+    ("class", "Its scheduling class."),
+    (
+        "prio",
+        "Its kernel priority: 0 to 99 is real time, lower first; 120 is nice 0.",
+    ),
+    ("on_cpu", "It is a CPU's current task."),
+    (
+        "on_rq",
+        "1: in a runqueue; 2: on its way to another CPU's; 0: in none.",
+    ),
+    ("cpus_mask", "The CPUs that it may run on, one bit each."),
+];
+
 /// The task table, in the order of the kernel's own list.
 pub fn table(source: &Recorded<'_>) -> Table {
     let tasks = source.recording().tasks();
     let title = format!("{} tasks at the end of the run", tasks.len());
-    Table::new("tasks", title, COLUMNS, tasks)
+    Table::new("tasks", title, COLUMNS, tasks).with_docs(DOCS)
 }
 
 /// The report. A recording without its end has no task table, which the report says.

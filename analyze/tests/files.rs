@@ -313,3 +313,26 @@ fn a_folder_that_cannot_be_made_is_named() {
         "{error}"
     );
 }
+
+/// Every column of every file is explained in that file, as is the table itself.
+#[test]
+fn parquet_columns_are_documented() {
+    let folder = Folder::new("docs");
+    let recording = recording(true);
+    let files =
+        parquet::export(&Recorded::new(&recording).expect("good"), &folder.0).expect("written");
+    for path in files {
+        let mut reader = ParquetReader::new(fs::File::open(&path).expect("written"));
+        let metadata = reader.get_metadata().expect("a Parquet file").clone();
+        let pairs = metadata.key_value_metadata().clone().unwrap_or_default();
+        let explained = |name: &str| {
+            let doc = pairs.iter().find(|pair| pair.key == name);
+            doc.and_then(|pair| pair.value.as_ref())
+                .is_some_and(|doc| doc.len() > 4)
+        };
+        assert!(explained("table") || explained("event"), "{path:?}");
+        for column in reader.schema().expect("a schema").iter_names() {
+            assert!(explained(column), "{path:?}: {column}");
+        }
+    }
+}

@@ -271,6 +271,11 @@ fn a_shorter_recording_differs_and_a_cut_one_cannot_be_compared() {
     let (verdict, text) = diff_text(&a, &b);
     assert_eq!(verdict, Verdict::Differs);
     assert!(text.contains("event @16: A has ended"), "{text}");
+    // B's event has no stack; A has no event that could have one.
+    assert_eq!(
+        text.matches("no stack is recorded for this event").count(),
+        1
+    );
 
     let mut cut = worked_example();
     cut.info_mut().truncated = Some("truncated at byte 9, event 16".into());
@@ -334,4 +339,14 @@ fn every_column_has_its_sentence() {
         assert_eq!(explained, expected);
         assert!(table.docs.iter().all(|(_, doc)| doc.ends_with('.')));
     }
+}
+
+#[test]
+fn one_cpu_is_not_several() {
+    let footer = |cpus| {
+        let report = analyze::migration::analyze(&Trace::new(cpus)).expect("good");
+        report.footer.lines().join("\n")
+    };
+    assert!(footer(1).contains(", 1 CPU, "), "{}", footer(1));
+    assert!(footer(2).contains(", 2 CPUs, "), "{}", footer(2));
 }

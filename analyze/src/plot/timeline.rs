@@ -76,7 +76,7 @@ pub fn svg(timeline: &Timeline) -> Result<String, Error> {
 }
 
 fn heading(canvas: &Canvas<'_>, timeline: &Timeline) -> Result<(), Error> {
-    let title = format!("Who ran where, {} CPUs", timeline.cpus);
+    let title = format!("Who ran where, {}", crate::report::cpus(timeline.cpus));
     canvas.text(&title, (LEFT, 20), Align::Left, theme::TITLE, theme::INK)?;
     let why = format!(
         "{}; virtual time from {}.{:09} s",
