@@ -52,7 +52,7 @@ const DEFAULT_MOVES: u64 = 1_200;
 const DEFAULT_INSNS: u64 = 200_000_000;
 /// How many times longer than it asks for a thread rests: what is left to the hogs decides how dense
 /// the scheduler's events are among the instructions.
-const PACE: u64 = 5;
+const PACE: u64 = 8;
 /// Rounds of about two microseconds after which a hog gives way.
 const HOG_YIELDS: u64 = 128;
 /// A run that has not got there by then has gone wrong, ns.
