@@ -84,7 +84,7 @@ pub struct Timeline {
 const AUTO_TIMES: u64 = 3;
 /// But not shorter than this.
 const AUTO_NS_MIN: u64 = 60_000;
-/// A run that is not longer than this is shown whole; one without moves to here.
+/// A run that is not longer than this is shown whole, and so is one without moves.
 const WHOLE_NS: u64 = 200_000;
 
 /// The causal time of an instant that a person named.
@@ -164,8 +164,7 @@ fn choose(
         return Ok((0, end_ns.max(1), "the whole run".into()));
     }
     let Some(m) = slowest_hand_over(report) else {
-        let why = "the first instants: the run has no move".into();
-        return Ok((0, WHOLE_NS, why));
+        return Ok((0, end_ns, "the whole run, which has no move".into()));
     };
     let hand_over = m.hand_over_ns();
     let length = (hand_over * AUTO_TIMES).max(AUTO_NS_MIN);

@@ -350,3 +350,14 @@ fn one_cpu_is_not_several() {
     assert!(footer(1).contains(", 1 CPU, "), "{}", footer(1));
     assert!(footer(2).contains(", 2 CPUs, "), "{}", footer(2));
 }
+
+/// A long run without a move is shown whole: where it would begin or end instead, nobody knows.
+#[test]
+fn a_run_without_moves_is_shown_whole() {
+    let mut t = Trace::new(1);
+    t.at(0, 700_000).switch(IDLE0, R, HOG);
+    t.at(0, 900_000).switch(HOG, S, IDLE0);
+    let timeline = timeline::analyze(&t, timeline::Window::Auto).expect("a window");
+    assert_eq!((timeline.from_ns, timeline.to_ns), (0, 900_000));
+    assert_eq!(timeline.slices.len(), 1);
+}
