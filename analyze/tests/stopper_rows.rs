@@ -666,3 +666,39 @@ fn a_wake_up_after_the_start_found_it_awake() {
         (Some(0), Some(50))
     );
 }
+
+/// A pending lies on its owner's stack. ASKER asks for HOG, is released at 1,400, and asks for OTHER with
+/// the same address at 1,600, before the first work is done at 1,700: two requests, each with its wait.
+#[test]
+fn a_pending_used_again_before_the_work_is_done() {
+    let first = affinity(0, HOG);
+    let second = Work {
+        task: Some(OTHER),
+        cpu: 1,
+        ..first
+    };
+    let mut t = Trace::new(3);
+    t.at(2, 900).switch(T(0, "swapper/2"), R, ASKER);
+    t.at(2, 950).affinity_entry(HOG, 0, 0b10);
+    t.at(2, 1_000).work_queue(AFFINE, first, -1);
+    t.at(0, 1_100).switch(IDLE0, R, STOP0);
+    t.at(0, 1_200).work_start(first, -1);
+    t.at(0, 1_300).migrate(STOPPER_MOVE, HOG, 0, 1);
+    t.at(0, 1_400).complete_pending(first);
+    t.at(2, 1_550).affinity_entry(OTHER, 1, 0b01);
+    t.at(2, 1_600).work_queue(AFFINE, second, -1);
+    t.at(2, 1_650).switch(ASKER, D, T(0, "swapper/2"));
+    t.at(0, 1_700).work_done(first, DONE);
+    t.at(0, 1_800).switch(STOP0, S, IDLE0);
+    t.at(1, 2_000).switch(IDLE1, R, STOP1);
+    t.at(1, 2_100).work_start(second, -1);
+    t.at(1, 2_200).migrate(STOPPER_MOVE, OTHER, 1, 0);
+    t.at(1, 2_300).complete_pending(second);
+    t.at(1, 2_310).waking(ASKER, 2);
+    t.at(1, 2_400).work_done(second, DONE);
+    t.at(1, 2_500).switch(STOP1, S, IDLE1);
+    t.at(2, 3_300).switch(T(0, "swapper/2"), R, ASKER);
+    let r = report(&t);
+    let waits: Vec<_> = r.works.iter().map(|w| w.pending_to_waiter).collect();
+    assert_eq!(waits, [Some(0), Some(1_000)]);
+}

@@ -453,13 +453,12 @@ impl<'s> Tracker<'s> {
         if e.nr_todo == 0 {
             self.released(open.request, id, at.point);
         }
-        if let Some(waited) = self.requests.get_mut(&open.request) {
-            waited.open_works -= 1;
-            let over = match open.request {
-                Request::Pending(_) => waited.complete,
-                _ => true,
-            };
-            if waited.open_works == 0 && over {
+        let pending = matches!(open.request, Request::Pending(_));
+        if !(pending && open.completed)
+            && let Some(waited) = self.requests.get_mut(&open.request)
+        {
+            waited.open_works = waited.open_works.saturating_sub(1);
+            if waited.open_works == 0 && !pending {
                 self.requests.remove(&open.request);
             }
         }
@@ -492,7 +491,9 @@ impl<'s> Tracker<'s> {
             });
         }
         self.released(request, work, at.point);
-        if idle {
+        // A completed pending is over, and its address may be that of the next one before the work that
+        // completed it is done.
+        if idle || e.pending.0 != 0 {
             self.requests.remove(&request);
         }
     }
