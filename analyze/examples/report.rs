@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 fn run(args: &[String]) -> Result<(), Error> {
     let [what, file, rest @ ..] = args else {
         eprintln!(
-            "usage: report migration|stopper|tasks|timeline|phases|parquet|diff FILE [FORMAT|DIR|FILE]"
+            "usage: report migration|stopper|tasks|timeline|phases|parquet|diff FILE [FORMAT|DIR|FILE|FROM TO]"
         );
         return Ok(());
     };
@@ -48,7 +48,14 @@ fn run(args: &[String]) -> Result<(), Error> {
             .render(format, &options, out)?,
         "tasks" => tasks::report(&source)?.render(format, &options, out)?,
         "timeline" => {
-            let timeline = timeline::analyze(&source, Window::Auto)?;
+            let window = match rest {
+                [from, to] => Window::Between {
+                    from_ns: instant(&source, from)?,
+                    to_ns: instant(&source, to)?,
+                },
+                _ => Window::Auto,
+            };
+            let timeline = timeline::analyze(&source, window)?;
             out.write_all(plot::timeline::svg(&timeline)?.as_bytes())?;
         }
         "phases" => {
@@ -67,4 +74,11 @@ fn run(args: &[String]) -> Result<(), Error> {
         other => eprintln!("there is no answer called {other}"),
     }
     Ok(())
+}
+
+fn instant(source: &Recorded<'_>, text: &str) -> Result<u64, Error> {
+    let at = text
+        .parse()
+        .map_err(|_| Error::NoSuchTime(format!("{text} is not a time")))?;
+    timeline::resolve(source, at)
 }

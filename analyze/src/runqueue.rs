@@ -62,8 +62,43 @@ impl RunQueues {
         &self.0
     }
 
+    /// Calls tasks what an event calls them: a task may be renamed while it runs or waits.
+    pub fn rename(&mut self, event: &Event) {
+        self.call(event.pid, event.comm);
+        match &event.data {
+            EventData::SchedSwitch(e) => {
+                self.call(e.prev_pid, e.prev_comm);
+                self.call(e.next_pid, e.next_comm);
+            }
+            EventData::SchedWaking(e) => self.call(e.pid, e.comm),
+            EventData::SchedWakeup(e) => self.call(e.pid, e.comm),
+            EventData::SchedWakeupNew(e) => self.call(e.pid, e.comm),
+            EventData::SchedMigrateTask(e) => self.call(e.pid, e.comm),
+            EventData::MoveAffinityEntry(e) => self.call(e.pid, e.comm),
+            EventData::MoveEnqueued(e) => self.call(e.pid, e.comm),
+            EventData::MoveFallback(e) => self.call(e.pid, e.comm),
+            _ => {}
+        }
+    }
+
+    fn call(&mut self, pid: i32, comm: Comm) {
+        // Every CPU has a task 0, each with a name of its own.
+        if pid == 0 {
+            return;
+        }
+        for queue in &mut self.0 {
+            if queue.current.0 == pid {
+                queue.current.1 = comm;
+            }
+            if let Some(name) = queue.queued.get_mut(&pid) {
+                *name = comm;
+            }
+        }
+    }
+
     /// Takes the next event into account.
     pub fn push(&mut self, event: &Event) {
+        self.rename(event);
         match &event.data {
             EventData::SchedSwitch(e) => {
                 let Some(queue) = self.0.get_mut(event.cpu as usize) else {

@@ -26,6 +26,19 @@ pub enum Window {
     },
 }
 
+/// What a CPU does in a slice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Who {
+    /// It runs a task.
+    Task,
+    /// It runs its stopper.
+    Stopper,
+    /// It has not switched yet: its swapper sets the CPU or the kernel up, which is not being idle.
+    Boot,
+    /// It has recorded no event yet, and is not the CPU that the machine starts with.
+    NotStarted,
+}
+
 /// One task on one CPU, without a break.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Slice {
@@ -39,8 +52,8 @@ pub struct Slice {
     pub tid: i32,
     /// Its name.
     pub comm: String,
-    /// Whether it is the stopper of the CPU.
-    pub stopper: bool,
+    /// What the CPU does.
+    pub who: Who,
 }
 
 /// A move whose begin or end lies in the window.
@@ -71,7 +84,7 @@ pub struct Timeline {
     pub to_ns: u64,
     /// Why this window, in words.
     pub why: String,
-    /// Slices of tasks, in the order of CPUs and times; a CPU without one is idle.
+    /// Slices, in the order of CPUs and times; a CPU without one is idle.
     pub slices: Vec<Slice>,
     /// Moves of tasks that ran at the destination.
     pub arrows: Vec<Arrow>,
@@ -188,11 +201,13 @@ fn slowest_hand_over(report: &migration::MigrationReport) -> Option<&Move> {
 }
 
 fn slices(source: &dyn Source, from_ns: u64, to_ns: u64) -> Result<Vec<Slice>, Error> {
-    let cpus = source.info().cpus as usize;
-    let mut running: Vec<Option<Slice>> = vec![None; cpus];
+    // The machine starts with CPU 0 at time 0; the others run from their first event on, at the latest.
+    let first = |cpu| swapper(cpu, 0, if cpu == 0 { Who::Boot } else { Who::NotStarted });
+    let mut running: Vec<Slice> = (0..source.info().cpus).map(first).collect();
     let mut slices = Vec::new();
     let mut keep = |slice: Slice, end_ns: u64| {
-        if slice.from_ns < to_ns && end_ns > from_ns && slice.tid != 0 {
+        let idle = slice.tid == 0 && slice.who == Who::Task;
+        if slice.from_ns < to_ns && end_ns > from_ns.max(slice.from_ns) && !idle {
             slices.push(Slice {
                 from_ns: slice.from_ns.max(from_ns),
                 to_ns: end_ns.min(to_ns),
@@ -201,26 +216,41 @@ fn slices(source: &dyn Source, from_ns: u64, to_ns: u64) -> Result<Vec<Slice>, E
         }
     };
     let walked = walk(source, &mut |event| {
-        let EventData::SchedSwitch(e) = &event.event.data else {
-            return Ok(());
-        };
         let cpu = event.event.cpu;
-        let next = Slice {
-            cpu,
-            from_ns: event.time_ns,
-            to_ns: event.time_ns,
-            tid: e.next_pid,
-            stopper: names::stopper_cpu(e.next_comm) == Some(cpu),
-            comm: e.next_comm.to_text(),
+        let now = &mut running[cpu as usize];
+        let next = match &event.event.data {
+            EventData::SchedSwitch(e) => Slice {
+                cpu,
+                from_ns: event.time_ns,
+                to_ns: event.time_ns,
+                tid: e.next_pid,
+                who: match names::stopper_cpu(e.next_comm) == Some(cpu) {
+                    true => Who::Stopper,
+                    false => Who::Task,
+                },
+                comm: e.next_comm.to_text(),
+            },
+            _ if now.who == Who::NotStarted => swapper(cpu, event.time_ns, Who::Boot),
+            _ => return Ok(()),
         };
-        if let Some(slice) = running[cpu as usize].replace(next) {
-            keep(slice, event.time_ns);
-        }
+        keep(std::mem::replace(now, next), event.time_ns);
         Ok(())
     })?;
-    for slice in running.into_iter().flatten() {
+    for slice in running {
         keep(slice, walked.end_ns);
     }
     slices.sort_by_key(|slice| (slice.cpu, slice.from_ns));
     Ok(slices)
+}
+
+/// A CPU before its first switch.
+fn swapper(cpu: u32, from_ns: u64, who: Who) -> Slice {
+    Slice {
+        cpu,
+        from_ns,
+        to_ns: from_ns,
+        tid: 0,
+        comm: format!("swapper/{cpu}"),
+        who,
+    }
 }

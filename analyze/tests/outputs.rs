@@ -4,7 +4,7 @@ mod support;
 
 use analyze::diff::{Verdict, compare};
 use analyze::report::{Format, Options};
-use analyze::timeline::Window;
+use analyze::timeline::{Who, Window};
 use analyze::{migration, plot, stopper, timeline};
 use support::*;
 use trace::time_arg::TimeArg;
@@ -171,13 +171,13 @@ fn a_window_cuts_slices() {
     let slices: Vec<_> = timeline
         .slices
         .iter()
-        .map(|s| (s.cpu, s.from_ns, s.to_ns, s.tid, s.stopper))
+        .map(|s| (s.cpu, s.from_ns, s.to_ns, s.tid, s.who))
         .collect();
     assert_eq!(
         slices,
         [
-            (0, 12_000, 12_900, 40, false),
-            (0, 12_900, 14_100, 12, true),
+            (0, 12_000, 12_900, 40, Who::Task),
+            (0, 12_900, 14_100, 12, Who::Stopper),
         ]
     );
     let arrows: Vec<_> = timeline
@@ -359,5 +359,128 @@ fn a_run_without_moves_is_shown_whole() {
     t.at(0, 900_000).switch(HOG, S, IDLE0);
     let timeline = timeline::analyze(&t, timeline::Window::Auto).expect("a window");
     assert_eq!((timeline.from_ns, timeline.to_ns), (0, 900_000));
-    assert_eq!(timeline.slices.len(), 1);
+    let slices: Vec<_> = timeline
+        .slices
+        .iter()
+        .map(|s| (s.from_ns, s.to_ns, s.who))
+        .collect();
+    assert_eq!(
+        slices,
+        [(0, 700_000, Who::Boot), (700_000, 900_000, Who::Task),]
+    );
+}
+
+/// Before its first switch a CPU boots, and before its first event it has not started; idle is neither.
+#[test]
+fn a_cpu_that_boots_is_not_idle() {
+    let mut t = Trace::new(3);
+    t.at(1, 3_000).event("", trace::events::SchedulerTick {});
+    t.at(0, 4_000).switch(IDLE0, R, HOG);
+    t.at(1, 5_000).switch(IDLE1, R, OTHER);
+    t.at(1, 6_000).switch(OTHER, S, IDLE1);
+    t.at(0, 9_000).switch(HOG, S, IDLE0);
+    let window = Window::Between {
+        from_ns: 1_000,
+        to_ns: 9_000,
+    };
+    let timeline = timeline::analyze(&t, window).expect("good");
+    let slices: Vec<_> = timeline
+        .slices
+        .iter()
+        .map(|s| (s.cpu, s.from_ns, s.to_ns, s.who))
+        .collect();
+    assert_eq!(
+        slices,
+        [
+            (0, 1_000, 4_000, Who::Boot),
+            (0, 4_000, 9_000, Who::Task),
+            (1, 1_000, 3_000, Who::NotStarted),
+            (1, 3_000, 5_000, Who::Boot),
+            (1, 5_000, 6_000, Who::Task),
+            (2, 1_000, 9_000, Who::NotStarted),
+        ]
+    );
+    let svg = plot::timeline::svg(&timeline).expect("drawn");
+    for words in ["boot (swapper/0)", "boot (swapper)", "not started", "idle"] {
+        assert!(svg.contains(&format!("\n{words}\n")), "{words}");
+    }
+    // Later nothing of this is in the window, nor in the legend.
+    let window = Window::Between {
+        from_ns: 5_000,
+        to_ns: 6_000,
+    };
+    let mut later = timeline::analyze(&t, window).expect("good");
+    later.slices.retain(|slice| slice.cpu != 2);
+    let svg = plot::timeline::svg(&later).expect("drawn");
+    assert!(!svg.contains("boot") && !svg.contains("not started"));
+}
+
+/// A stopper that runs 2 % of the time in slices far below a pixel has 2 % of the picture, and thousands
+/// of moves are a number, not a black bar.
+#[test]
+fn a_long_window_is_not_painted_red() {
+    let mut t = Trace::new(2);
+    t.at(0, 0).switch(IDLE0, R, HOG);
+    for at in (0..4_000_000).step_by(1_000) {
+        t.at(0, at + 100).switch(HOG, PREEMPTED, STOP0);
+        t.at(0, at + 120).switch(STOP0, S, HOG);
+    }
+    let window = Window::Between {
+        from_ns: 0,
+        to_ns: 4_000_000,
+    };
+    let mut timeline = timeline::analyze(&t, window).expect("good");
+    let move_of = |at| timeline::Arrow {
+        src_cpu: 0,
+        migrate_ns: at,
+        dst_cpu: 1,
+        end_ns: at + 10,
+        tid: HOG.0,
+        path: migration::Path::Stopper,
+    };
+    timeline.arrows = (0..3_000).map(|i| move_of(i * 1_000)).collect();
+    let svg = plot::timeline::svg(&timeline).expect("drawn");
+    assert!(
+        svg.contains("condensed: 8000 slices narrower than a pixel, drawn as shares of 4 pixel")
+    );
+    assert!(svg.contains("3000 moves not drawn: zoom in with --from/--to"));
+    // Of cpu0's lane the red is one row of 26 pixels, 1112 wide, however many slices there are.
+    let number = |line: &str, name: &str| -> u64 {
+        let value = line.split(&format!(" {name}=\"")).nth(1);
+        let value = value.and_then(|rest| rest.split('"').next());
+        value.and_then(|text| text.parse().ok()).expect(name)
+    };
+    let red: u64 = svg
+        .lines()
+        .filter(|line| line.starts_with("<rect") && line.contains("#CC3311"))
+        .map(|line| number(line, "width") * number(line, "height"))
+        .sum();
+    // And the square in the legend.
+    assert!(red <= 1_112 + 11 * 11, "{red}");
+    assert!(red >= 1_112 / 2, "{red}");
+    assert!(svg.len() < 60_000, "{}", svg.len());
+}
+
+/// A task that was renamed has its new name in the runqueue lines, too, where it runs and where it waits.
+#[test]
+fn runqueues_call_tasks_by_their_latest_names() {
+    let (old, new) = (T(1, "swapper/0"), T(1, "init"));
+    let build = |to| {
+        let mut t = Trace::new(2);
+        t.at(0, 100).switch(IDLE0, R, old);
+        t.at(0, 200).enqueued(T(7, "kthreadd"), 1);
+        t.at(0, 300).event("", trace::events::SchedulerTick {});
+        t.at(0, 400).waking(T(7, "kworker/1:0"), 1);
+        t.at(0, to).switch(new, R, IDLE0);
+        t
+    };
+    let (_, text) = diff_text(&build(500), &build(501));
+    assert!(
+        text.contains("runqueue: cpu0 runs init[1], nobody waits"),
+        "{text}"
+    );
+    assert!(
+        text.contains("runqueue: cpu1 runs swapper/1[0], 1 waits: kworker/1:0[7]"),
+        "{text}"
+    );
 }

@@ -61,6 +61,10 @@ pub(super) fn difference(a: &dyn Source, b: &dyn Source) -> Result<Option<Differ
             [Some(a), Some(b)] => compare.events(a, b),
         };
         if let Some(what) = what {
+            // Where everybody is before the event, but by the names that the event says.
+            for (queues, event) in queues.iter_mut().zip(&events) {
+                event.iter().for_each(|event| queues.rename(event));
+            }
             let [queues_a, queues_b] = queues;
             let sides = [
                 side(a, events[0].as_ref(), &queues_a),

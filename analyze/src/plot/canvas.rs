@@ -19,6 +19,19 @@ pub(super) enum Align {
     Right,
 }
 
+/// What a legend shows before a name.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Mark {
+    /// A square of a colour.
+    Filled(RGBColor),
+    /// The same with an edge, for a colour that is nearly the paper's.
+    Outlined(RGBColor),
+    /// A line.
+    Line(RGBColor),
+    /// An arrow.
+    Arrow(RGBColor),
+}
+
 /// A picture that is being drawn.
 pub(super) struct Canvas<'a> {
     area: DrawingArea<SVGBackend<'a>, Shift>,
@@ -89,13 +102,26 @@ impl<'a> Canvas<'a> {
     }
 
     /// A small square and its name; gives the width used.
-    pub(super) fn key(
-        &self,
-        name: &str,
-        (x, y): (i32, i32),
-        colour: RGBColor,
-    ) -> Result<i32, Error> {
-        self.rect((x, y - 5), (x + 11, y + 6), colour)?;
+    pub(super) fn key(&self, name: &str, at: (i32, i32), colour: RGBColor) -> Result<i32, Error> {
+        self.key_of(name, at, Mark::Filled(colour))
+    }
+
+    /// A small mark and its name; gives the width used.
+    pub(super) fn key_of(&self, name: &str, (x, y): (i32, i32), mark: Mark) -> Result<i32, Error> {
+        let corners = ((x, y - 5), (x + 11, y + 6));
+        match mark {
+            Mark::Filled(colour) => self.rect(corners.0, corners.1, colour)?,
+            Mark::Outlined(colour) => {
+                self.rect(corners.0, corners.1, theme::FAINT)?;
+                self.rect((x + 1, y - 4), (x + 10, y + 5), colour)?;
+            }
+            Mark::Line(colour) => self.line(&[(x, y), (x + 11, y)], colour, 1)?,
+            Mark::Arrow(colour) => {
+                self.line(&[(x, y), (x + 11, y)], colour, 1)?;
+                self.rect((x - 1, y - 2), (x + 3, y + 2), colour)?;
+                self.polygon(&[(x + 12, y), (x + 5, y - 4), (x + 5, y + 4)], colour)?;
+            }
+        }
         self.text(name, (x + 16, y), Align::Left, theme::SMALL, theme::INK)?;
         Ok(key_width(name))
     }

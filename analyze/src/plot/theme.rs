@@ -12,7 +12,9 @@ pub(super) const FAINT: RGBColor = RGBColor(102, 102, 102);
 /// Lines of a grid.
 pub(super) const GRID: RGBColor = RGBColor(225, 225, 225);
 /// A CPU that is idle.
-pub(super) const IDLE: RGBColor = RGBColor(244, 244, 244);
+pub(super) const IDLE: RGBColor = RGBColor(238, 238, 238);
+/// A CPU before its first switch.
+pub(super) const BOOT: RGBColor = RGBColor(0xee, 0xee, 0xbb);
 /// The stopper.
 pub(super) const STOPPER: RGBColor = RGBColor(204, 51, 17);
 /// Tasks that have no colour of their own.

@@ -1,23 +1,25 @@
 //! The timeline: a lane per CPU, a box per slice, an arrow per move.
 //!
 //! A box is labelled with its task where the words fit into it, so labels never overlap; every task is
-//! in the legend too. Boxes narrower than a pixel are drawn as one pixel, a stopper's over a task's.
+//! in the legend too. Where slices are narrower than a pixel their shares of the time are drawn, and
+//! moves that lie too close to be told apart are only counted; the heading says both.
 
 use std::collections::BTreeMap;
 
 use plotters::style::RGBColor;
 
 use super::axis::{label, pixel, step, unit};
-use super::canvas::{Align, Canvas, key_width, text_width};
+use super::canvas::{Align, Canvas, Mark, key_width, text_width};
+use super::condense::{self, BIN, Scale};
 use super::theme;
 use crate::Error;
 use crate::names;
-use crate::timeline::{Arrow, Slice, Timeline};
+use crate::timeline::{Arrow, Slice, Timeline, Who};
 
 const WIDTH: i32 = 1200;
 const LEFT: i32 = 64;
 const RIGHT: i32 = WIDTH - 24;
-const TOP: i32 = 64;
+const TOP: i32 = 82;
 /// Height of a lane, and of the gap between two, where arrows can be seen.
 const LANE: i32 = 26;
 const GAP: i32 = 14;
@@ -37,6 +39,14 @@ impl Layout<'_> {
         )
     }
 
+    fn scale(&self) -> Scale {
+        Scale {
+            from_ns: self.timeline.from_ns,
+            to_ns: self.timeline.to_ns,
+            width: RIGHT - LEFT,
+        }
+    }
+
     fn lane(&self, cpu: u32) -> i32 {
         TOP + i32::try_from(cpu).unwrap_or(0) * (LANE + GAP)
     }
@@ -54,10 +64,13 @@ pub fn svg(timeline: &Timeline) -> Result<String, Error> {
     let height = lanes_end + 48 + 20 * rows + 28;
     let mut svg = String::new();
     let canvas = Canvas::new(&mut svg, WIDTH, height)?;
+    let column = |arrow: &Arrow| layout.x(arrow.migrate_ns) - LEFT;
+    let (arrows, left_out) = condense::arrows(&timeline.arrows, &column);
     heading(&canvas, timeline)?;
+    notes(&canvas, &layout, left_out)?;
     axis(&canvas, &layout)?;
     lanes(&canvas, &layout, &colours)?;
-    for arrow in &timeline.arrows {
+    for arrow in arrows {
         draw_arrow(&canvas, &layout, arrow)?;
     }
     // Words last: an arrow may cross a box, and the name in it is still to be read.
@@ -85,6 +98,34 @@ fn heading(canvas: &Canvas<'_>, timeline: &Timeline) -> Result<(), Error> {
         timeline.from_ns % 1_000_000_000
     );
     canvas.text(&why, (LEFT, 40), Align::Left, theme::TEXT, theme::FAINT)
+}
+
+/// What is not drawn as it is.
+fn notes(canvas: &Canvas<'_>, layout: &Layout<'_>, left_out: usize) -> Result<(), Error> {
+    let slices = layout.timeline.slices.iter();
+    let narrow = slices
+        .filter(|slice| layout.scale().is_narrow(slice))
+        .count();
+    let mut notes = Vec::new();
+    if narrow > 0 {
+        let slices = if narrow == 1 { "slice" } else { "slices" };
+        notes.push(format!(
+            "condensed: {narrow} {slices} narrower than a pixel, drawn as shares of {BIN} pixel columns"
+        ));
+    }
+    if left_out > 0 {
+        notes.push(format!(
+            "{left_out} moves not drawn: zoom in with --from/--to"
+        ));
+    }
+    let at = (LEFT, 57);
+    canvas.text(
+        &notes.join("; "),
+        at,
+        Align::Left,
+        theme::TEXT,
+        theme::FAINT,
+    )
 }
 
 fn axis(canvas: &Canvas<'_>, layout: &Layout<'_>) -> Result<(), Error> {
@@ -120,12 +161,33 @@ fn lanes(canvas: &Canvas<'_>, layout: &Layout<'_>, colours: &Colours) -> Result<
         let at = (LEFT - 8, y + LANE / 2);
         canvas.text(&name, at, Align::Right, theme::TEXT, theme::INK)?;
     }
-    let slices = &layout.timeline.slices;
-    for slice in slices.iter().filter(|slice| !slice.stopper) {
+    let slices = layout.timeline.slices.iter();
+    for slice in slices.filter(|slice| !layout.scale().is_narrow(slice)) {
         draw_slice(canvas, layout, slice, colours.of_slice(slice))?;
     }
-    for slice in slices.iter().filter(|slice| slice.stopper) {
-        draw_slice(canvas, layout, slice, colours.of_slice(slice))?;
+    for cpu in 0..layout.timeline.cpus {
+        draw_condensed(canvas, layout, colours, cpu)?;
+    }
+    Ok(())
+}
+
+/// The bins of a lane that have slices narrower than a pixel, over the boxes that reach into them.
+fn draw_condensed(
+    canvas: &Canvas<'_>,
+    layout: &Layout<'_>,
+    colours: &Colours,
+    cpu: u32,
+) -> Result<(), Error> {
+    let slices = layout.timeline.slices.iter().filter(|s| s.cpu == cpu);
+    let bins = condense::bins(slices, layout.scale(), LANE, &|slice| colours.layer(slice));
+    let y = layout.lane(cpu);
+    for bin in &bins {
+        let x = LEFT + bin.x;
+        canvas.rect((x, y), (x + BIN, y + LANE), theme::IDLE)?;
+    }
+    for (layer, (x0, top), (x1, end)) in condense::areas(&bins) {
+        let corners = ((LEFT + x0, y + top), (LEFT + x1, y + end));
+        canvas.rect(corners.0, corners.1, colours.of_layer(layer))?;
     }
     Ok(())
 }
@@ -139,7 +201,10 @@ fn draw_slice(
     let y = layout.lane(slice.cpu);
     let (x0, x1) = (layout.x(slice.from_ns), layout.x(slice.to_ns));
     canvas.rect((x0, y), (x1, y + LANE), colour)?;
-    if x1 - x0 > 3 {
+    if slice.who == Who::NotStarted {
+        let middle = y + LANE / 2;
+        canvas.line(&[(x0, middle), (x1, middle)], theme::OTHER, 1)?;
+    } else if x1 - x0 > 3 {
         // An edge, so that two slices of one colour are two.
         canvas.line(&[(x0, y), (x0, y + LANE)], theme::PAPER, 1)?;
     }
@@ -155,7 +220,13 @@ fn draw_name(
 ) -> Result<(), Error> {
     let y = layout.lane(slice.cpu);
     let (x0, x1) = (layout.x(slice.from_ns), layout.x(slice.to_ns));
-    let names = [names::task(&slice.comm, slice.tid), slice.comm.clone()];
+    let names = match slice.who {
+        Who::NotStarted => return Ok(()),
+        Who::Boot => vec![format!("boot ({})", slice.comm), "boot".to_owned()],
+        Who::Task | Who::Stopper => {
+            vec![names::task(&slice.comm, slice.tid), slice.comm.clone()]
+        }
+    };
     let fits = names
         .iter()
         .find(|name| text_width(name, theme::SMALL) + 8 <= x1 - x0);
@@ -200,25 +271,27 @@ fn draw_arrow(canvas: &Canvas<'_>, layout: &Layout<'_>, arrow: &Arrow) -> Result
 
 fn legend(canvas: &Canvas<'_>, layout: &Layout<'_>, colours: &Colours) -> Result<(), Error> {
     let (mut x, mut y) = (LEFT, layout.lanes_end + 56);
-    for (name, colour) in &colours.entries {
+    for (name, mark) in &colours.entries {
         if x + key_width(name) > RIGHT && x > LEFT {
             (x, y) = (LEFT, y + 20);
         }
-        x += canvas.key(name, (x, y), *colour)?;
+        x += canvas.key_of(name, (x, y), *mark)?;
     }
     Ok(())
 }
 
 /// Which task has which colour: the busiest in the window get the clearest ones.
 struct Colours {
-    tasks: BTreeMap<i32, RGBColor>,
-    entries: Vec<(String, RGBColor)>,
+    /// By pid, the place in the palette.
+    tasks: BTreeMap<i32, usize>,
+    entries: Vec<(String, Mark)>,
 }
 
 impl Colours {
     fn of(timeline: &Timeline) -> Colours {
         let mut busy: BTreeMap<i32, (u64, &str)> = BTreeMap::new();
-        for slice in timeline.slices.iter().filter(|slice| !slice.stopper) {
+        let of = |who| timeline.slices.iter().filter(move |s| s.who == who);
+        for slice in of(Who::Task) {
             let entry = busy.entry(slice.tid).or_insert((0, &slice.comm));
             entry.0 += slice.to_ns - slice.from_ns;
         }
@@ -229,31 +302,60 @@ impl Colours {
         order.sort_by_key(|(tid, ns, _)| (std::cmp::Reverse(*ns), *tid));
         let mut colours = Colours {
             tasks: BTreeMap::new(),
-            entries: vec![("stopper (migration/N)".into(), theme::STOPPER)],
+            entries: vec![("stopper (migration/N)".into(), Mark::Filled(theme::STOPPER))],
         };
-        for ((tid, _, comm), colour) in order.iter().zip(theme::TASKS) {
-            colours.tasks.insert(*tid, colour);
-            colours.entries.push((names::task(comm, *tid), colour));
+        for (at, (tid, _, comm)) in order.iter().take(theme::TASKS.len()).enumerate() {
+            colours.tasks.insert(*tid, at);
+            let mark = Mark::Filled(theme::TASKS[at]);
+            colours.entries.push((names::task(comm, *tid), mark));
         }
         if order.len() > theme::TASKS.len() {
             let others = order.len() - theme::TASKS.len();
             colours
                 .entries
-                .push((format!("{others} other tasks"), theme::OTHER));
+                .push((format!("{others} other tasks"), Mark::Filled(theme::OTHER)));
         }
-        colours.entries.push(("idle".into(), theme::IDLE));
+        if of(Who::Boot).next().is_some() {
+            let mark = Mark::Outlined(theme::BOOT);
+            colours.entries.push(("boot (swapper)".into(), mark));
+        }
+        if of(Who::NotStarted).next().is_some() {
+            let mark = Mark::Line(theme::OTHER);
+            colours.entries.push(("not started".into(), mark));
+        }
+        colours
+            .entries
+            .push(("idle".into(), Mark::Outlined(theme::IDLE)));
         colours.entries.push((
             "arrow: a move, from the change of its CPU to its run".into(),
-            theme::INK,
+            Mark::Arrow(theme::INK),
         ));
         colours
     }
 
-    fn of_slice(&self, slice: &Slice) -> RGBColor {
-        if slice.stopper {
-            return theme::STOPPER;
+    /// The order of the pile in a condensed bin: the stopper at the top, then tasks, the busiest first.
+    fn layer(&self, slice: &Slice) -> usize {
+        let others = theme::TASKS.len() + 1;
+        match slice.who {
+            Who::Stopper => 0,
+            Who::Task => self.tasks.get(&slice.tid).map_or(others, |at| at + 1),
+            Who::Boot => others + 1,
+            Who::NotStarted => others + 2,
         }
-        self.tasks.get(&slice.tid).copied().unwrap_or(theme::OTHER)
+    }
+
+    fn of_layer(&self, layer: usize) -> RGBColor {
+        match layer.checked_sub(1) {
+            None => theme::STOPPER,
+            Some(task) if task < theme::TASKS.len() => theme::TASKS[task],
+            Some(rest) => {
+                [theme::OTHER, theme::BOOT, theme::PAPER][(rest - theme::TASKS.len()).min(2)]
+            }
+        }
+    }
+
+    fn of_slice(&self, slice: &Slice) -> RGBColor {
+        self.of_layer(self.layer(slice))
     }
 
     fn legend_rows(&self) -> i32 {
