@@ -25,8 +25,8 @@ head_of() {
 say "a boot on two CPUs"
 run record -o demo/boot.krec
 say "its reports"
-head_of demo/migration.txt 40 analyze migration demo/boot.krec
-head_of demo/stopper.txt 40 analyze stopper demo/boot.krec
+head_of demo/migration.txt 60 analyze migration --rows 8 demo/boot.krec
+head_of demo/stopper.txt 60 analyze stopper --rows 8 demo/boot.krec
 head_of demo/ps.txt 30 ps demo/boot.krec
 head_of demo/calls.txt 40 calls --from start_kernel --to set_task_rq_fair demo/boot.krec
 say "its pictures"
