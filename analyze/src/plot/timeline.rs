@@ -118,6 +118,9 @@ fn notes(canvas: &Canvas<'_>, layout: &Layout<'_>, left_out: usize) -> Result<()
             "{left_out} moves not drawn: zoom in with --from/--to"
         ));
     }
+    if notes.is_empty() {
+        return Ok(());
+    }
     let at = (LEFT, 57);
     canvas.text(
         &notes.join("; "),
