@@ -1,5 +1,5 @@
 //! The command line: words, values, numbers, dashes and underscores. One test: the command line is set once.
-use kernel_image::kernel::params::{param, param_u64, saved_command_line, set_command_line};
+use kernel_image::kernel::params::{param, saved_command_line, set_command_line};
 
 #[test]
 fn command_line() {
@@ -14,6 +14,7 @@ fn command_line() {
         "the last one counts"
     );
     assert!(param("work").is_none() && param("workloads").is_none());
+    let param_u64 = |name| param(name).and_then(|value| value.as_u64());
     assert_eq!(param_u64("affinity.hogs"), Some(4));
     assert_eq!(param_u64("affinity.moves"), Some(16));
     assert_eq!(param_u64("log_buf-len"), Some(1));
