@@ -42,6 +42,7 @@ cargo test --locked --workspace --doc 2>&1 | tee -a "$log" || status=$?
 cargo test --locked --workspace --lib --bins --tests --no-fail-fast 2>&1 | tee -a "$log" || status=$?
 
 step "done"
+[ "$status" = 0 ] || say "not everything passed, or not everything was built: see above ($log)"
 # The sum of the runner's own lines, one per test program.
 awk '/^test result:/ { for (i = 1; i <= NF; i++) {
         if ($i ~ /^passed/) p += $(i - 1); if ($i ~ /^failed/) f += $(i - 1); if ($i ~ /^ignored/) s += $(i - 1) } }
