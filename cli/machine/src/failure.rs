@@ -18,9 +18,12 @@ pub fn is_of_the_guest(error: &emu::Error) -> bool {
     )
 }
 
-/// The error and its place, for people.
-pub fn describe(error: &emu::Error, image: &Image) -> String {
-    let mut text = error.message().to_owned();
+/// The error and its place, for people; the guest's own word of a panic first.
+pub fn describe(error: &emu::Error, panic: Option<&str>, image: &Image) -> String {
+    let mut text = match panic {
+        Some(panic) => format!("{panic}\n  then: {}", error.message()),
+        None => error.message().to_owned(),
+    };
     if let (Some(vcpu), Some(rip), Some(time)) = (error.vcpu(), error.rip(), error.time()) {
         let _ = write!(
             text,

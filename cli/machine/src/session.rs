@@ -58,14 +58,14 @@ pub fn record<W: Write>(
         });
     }
     recorder.attach(&mut machine);
-    let outcome = watched(&mut machine, &mut recorder, extra, outside, scenario.until);
+    let ended = watched(&mut machine, &mut recorder, extra, outside, scenario.until);
     if let Some(error) = recorder.error() {
         // The run was ended because nothing more can be recorded; the guest is not at fault.
         let hint = hint(error);
         let error = recorder.finish(&mut machine, OutcomeRow::Interrupted).err();
         return Err(error.map_or_else(|| anyhow::anyhow!("{hint}"), |e| with_hint(e, hint)));
     }
-    let (row, failure) = outcome_row(outcome, scenario)?;
+    let (row, failure) = outcome_row(ended, scenario)?;
     let (end, file) = recorder.finish(&mut machine, row).map_err(|e| {
         let hint = hint(&e);
         with_hint(e, hint)
@@ -88,6 +88,14 @@ fn hint(error: &LiveError) -> &'static str {
     }
 }
 
+/// How the machine stopped, and what the guest said of it.
+pub struct Ended {
+    /// The machine's word.
+    pub outcome: Result<Outcome, emu::Error>,
+    /// The line of the guest's console that tells of a panic, without its time stamp.
+    pub panic: Option<String>,
+}
+
 /// Runs a machine with an observer and everybody outside.
 pub fn watched(
     machine: &mut Machine,
@@ -95,7 +103,7 @@ pub fn watched(
     extra: Option<&mut ExtraProbes>,
     outside: &Outside<'_>,
     until: Option<Cycles>,
-) -> Result<Outcome, emu::Error> {
+) -> Ended {
     if let Some(extra) = &extra {
         extra.attach(machine);
     }
@@ -105,24 +113,29 @@ pub fn watched(
         extra,
         outside,
         console,
+        line: Vec::new(),
+        panic: None,
         hits: 0,
     };
     let outcome = machine.run(&mut watch, until);
     watch.print_console();
-    outcome
+    Ended {
+        outcome,
+        panic: watch.panic,
+    }
 }
 
 /// The outcome in the words of a recording. An error that is not the guest's is returned.
 pub fn outcome_row(
-    outcome: Result<Outcome, emu::Error>,
+    ended: Ended,
     scenario: &Scenario,
 ) -> Result<(OutcomeRow, Option<String>), emu::Error> {
-    match outcome {
+    match ended.outcome {
         Ok(Outcome::PowerOff) => Ok((OutcomeRow::PowerOff, None)),
         Ok(Outcome::UntilReached) => Ok((OutcomeRow::UntilReached, None)),
         Ok(Outcome::StoppedByObserver) => Ok((OutcomeRow::Interrupted, None)),
         Err(error) if failure::is_of_the_guest(&error) => {
-            let text = failure::describe(&error, &scenario.image);
+            let text = failure::describe(&error, ended.panic.as_deref(), &scenario.image);
             Ok((
                 OutcomeRow::GuestFailed {
                     error: text.clone(),
@@ -141,8 +154,17 @@ struct Watch<'a, 'b> {
     outside: &'a Outside<'b>,
     /// Bytes of the console that are not printed yet; `None` if nobody wants them.
     console: Option<Vec<u8>>,
+    /// What the guest has written of its current line.
+    line: Vec<u8>,
+    panic: Option<String>,
     hits: u64,
 }
+
+/// Bytes of a line that are looked at.
+const LONGEST_LINE: usize = 1024;
+
+/// How Linux's line of a panic begins, after its time stamp.
+const PANIC: &str = "Kernel panic - not syncing";
 
 impl Watch<'_, '_> {
     /// Prints what the guest wrote. A reader that has gone away gets no more; the run goes on.
@@ -161,6 +183,17 @@ impl Watch<'_, '_> {
     }
 }
 
+impl Watch<'_, '_> {
+    /// Looks at the line that has just ended; the first panic is the one that counts.
+    fn end_line(&mut self) {
+        if self.panic.is_none() {
+            let line = String::from_utf8_lossy(&self.line);
+            self.panic = line.find(PANIC).map(|at| line[at..].trim_end().to_owned());
+        }
+        self.line.clear();
+    }
+}
+
 impl Observer for Watch<'_, '_> {
     fn hit(&mut self, cpu: &mut CpuView<'_>, at: VirtAddr, site: Site) {
         self.hits += 1;
@@ -176,7 +209,10 @@ impl Observer for Watch<'_, '_> {
             bytes.push(byte);
         }
         if byte == b'\n' {
+            self.end_line();
             self.print_console();
+        } else if self.line.len() < LONGEST_LINE {
+            self.line.push(byte);
         }
     }
 

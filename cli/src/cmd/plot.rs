@@ -36,7 +36,7 @@ pub fn timeline(args: &TimelineArgs) -> anyhow::Result<Exit> {
         }
     };
     let svg = plot::timeline::svg(&timeline::analyze(&source, window)?)?;
-    write(&args.output, &svg)
+    write(&args.recording, &args.output, &svg)
 }
 
 /// `kreplay plot migration`.
@@ -44,10 +44,19 @@ pub fn migration(args: &MigrationPlotArgs) -> anyhow::Result<Exit> {
     let recording = super::open(&args.recording)?;
     let moves = migration::analyze(&Recorded::new(&recording)?)?;
     let svg = plot::migration::svg(&moves, SLOWEST)?;
-    write(&args.output, &svg)
+    write(&args.recording, &args.output, &svg)
 }
 
-fn write(path: &Path, svg: &str) -> anyhow::Result<Exit> {
+/// Writes the picture, but never over the recording that it shows.
+fn write(recording: &Path, path: &Path, svg: &str) -> anyhow::Result<Exit> {
+    if let (Ok(input), Ok(output)) = (recording.canonicalize(), path.canonicalize())
+        && input == output
+    {
+        bail!(
+            "{} is the recording; give the picture another name with -o",
+            path.display()
+        );
+    }
     fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))?;
     super::say(format_args!(
         "{}: {} KiB",

@@ -306,6 +306,35 @@ fn a_device_that_is_full_is_an_error_too() {
 }
 
 #[test]
+fn an_input_is_never_overwritten() {
+    let kernel = file("not-to-be-lost.vmlinux");
+    kreplay(["image", "info", "-o", text(&kernel)]).expect(code::DONE);
+    let before = fs::read(&kernel).unwrap();
+    kreplay(["record", "--kernel", text(&kernel), "-o", text(&kernel)])
+        .expect(code::BAD_INPUT)
+        .complains(&["is the kernel to boot", "-o"]);
+    assert!(fs::read(&kernel).unwrap() == before);
+
+    let shown = file("not-to-be-lost.krec");
+    fs::copy(recording(2), &shown).unwrap();
+    let before = fs::read(&shown).unwrap();
+    for picture in ["timeline", "migration"] {
+        kreplay(["plot", picture, text(&shown), "-o", text(&shown)])
+            .expect(code::BAD_INPUT)
+            .complains(&["is the recording", "-o"]);
+    }
+    assert!(fs::read(&shown).unwrap() == before);
+}
+
+#[test]
+fn calls_need_no_image_in_the_recording_of_the_built_in_kernel() {
+    let path = file("no-image.krec");
+    kreplay(["record", "--no-image", "--until", "1ms", "-o", text(&path)]).expect(code::DONE);
+    let ran = kreplay(["calls", "--to", "set_task_rq_fair", text(&path)]).expect(code::DONE);
+    assert!(ran.stdout.contains("sched_init()"), "{ran}");
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let good = recording(2);
     for args in [

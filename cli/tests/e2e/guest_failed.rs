@@ -21,7 +21,14 @@ fn a_panic_is_told_with_place_time_and_last_blocks_and_leaves_a_recording() {
         text(&path),
     ])
     .expect(code::GUEST_FAILED)
-    .complains(&["vCPU", "virtual time", "last blocks", ".rs:", "+0x"]);
+    .complains(&[
+        "the guest failed: Kernel panic - not syncing: unknown workload",
+        "vCPU",
+        "virtual time",
+        "last blocks",
+        ".rs:",
+        "+0x",
+    ]);
     assert!(ran.stdout.contains("Kernel panic - not syncing"), "{ran}");
     assert!(ran.stdout.contains("nonsense"), "{ran}");
 

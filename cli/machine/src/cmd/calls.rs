@@ -13,6 +13,7 @@ use trace::krec::{EndOfRun, OutcomeRow, Recording};
 use trace_live::calls::{CallNode, Calls};
 
 use crate::args::CallsArgs;
+use crate::builtin;
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::plan::Scenario;
@@ -40,12 +41,12 @@ pub fn run(args: &CallsArgs) -> anyhow::Result<Exit> {
         interrupt: &interrupt,
         console: false,
     };
-    let outcome = session::watched(&mut machine, &mut calls, None, &outside, scenario.until);
+    let ended = session::watched(&mut machine, &mut calls, None, &outside, scenario.until);
     drop(progress);
-    if matches!(outcome, Ok(Outcome::StoppedByObserver)) {
+    if matches!(ended.outcome, Ok(Outcome::StoppedByObserver)) {
         return Ok(Exit::Interrupted);
     }
-    let (row, _) = session::outcome_row(outcome, &scenario)?;
+    let (row, _) = session::outcome_row(ended, &scenario)?;
     let digest = trace::krec::hex(machine.digest());
     if same_end(&row, &end.outcome) && digest != end.machine_digest {
         bail!(
@@ -76,8 +77,11 @@ fn elf(recording: &Recording, args: &CallsArgs) -> anyhow::Result<Vec<u8>> {
             fs::read(path).with_context(|| format!("cannot read the kernel {}", path.display()))
         }
         (None, Some(image)) => Ok(image),
+        (None, None) if recording.manifest().image.sha256 == builtin::SHA256 => {
+            Ok(builtin::VMLINUX.to_vec())
+        }
         (None, None) => bail!(
-            "{} does not hold its kernel (it was made with --no-image); give it with --kernel",
+            "{} does not hold its kernel (it was made with --no-image), and the built-in one is another; give it with --kernel",
             args.recording.display()
         ),
     }
@@ -113,7 +117,8 @@ fn draw(text: &mut String, node: &CallNode, depth: usize) {
     if let (Some(file), Some(line)) = (&call.file, call.line) {
         let _ = write!(text, " // in {file} at line {line}");
     }
-    if node.count > 1 {
+    // A function above `to` is left and entered in ways that no stack tells: only arrivals are counted.
+    if node.children.is_empty() && node.count > 1 {
         let _ = write!(text, ", {} times", node.count);
     }
     text.push('\n');

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use trace::krec::{EndOfRun, OutcomeRow};
 
 use crate::args::RecordArgs;
@@ -25,6 +25,7 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<Exit> {
         interrupt: &interrupt,
         console: scenario.console,
     };
+    refuse_input_as_output(args)?;
     let file = File::create(&args.output)
         .with_context(|| format!("cannot write {}", args.output.display()))?;
     let file = BufWriter::new(file);
@@ -55,6 +56,20 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<Exit> {
         }
         (_, None) => Exit::Done,
     })
+}
+
+/// The recording may not replace the kernel that it records.
+fn refuse_input_as_output(args: &RecordArgs) -> anyhow::Result<()> {
+    if let Some(kernel) = &args.scenario.kernel
+        && let (Ok(input), Ok(output)) = (kernel.canonicalize(), args.output.canonicalize())
+        && input == output
+    {
+        bail!(
+            "{} is the kernel to boot; give the recording another name with -o",
+            args.output.display()
+        );
+    }
+    Ok(())
 }
 
 /// Five lines: what was written, what ran, how it ended, how long it took, and the hash.

@@ -32,14 +32,14 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         interrupt: &interrupt,
         console: scenario.console,
     };
-    let outcome = session::watched(
+    let ended = session::watched(
         &mut machine,
         &mut Nobody,
         extra.as_mut(),
         &outside,
         scenario.until,
     );
-    let (row, failure) = session::outcome_row(outcome, &scenario)?;
+    let (row, failure) = session::outcome_row(ended, &scenario)?;
     drop(progress);
     if let Some(failure) = failure {
         eprintln!("kreplay: the guest failed: {failure}");
