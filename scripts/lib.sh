@@ -48,11 +48,15 @@ install_packages() {
     esac
 }
 
+# Whether there is a libclang that bindgen can load. libclang-cpp, which comes with LLVM alone, is another library.
 has_libclang() {
     [ -n "${LIBCLANG_PATH:-}" ] && return
-    ldconfig -p 2>/dev/null | grep -q 'libclang[-.0-9]*\.so' && return
-    compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
-        compgen -G '/usr/lib64/libclang*.so*' >/dev/null || compgen -G '/usr/lib/libclang*.so*' >/dev/null
+    local found
+    found=$(ldconfig -p 2>/dev/null | awk '{ print $NF }'
+        compgen -G '/usr/lib/llvm-*/lib/libclang*.so*'
+        compgen -G '/usr/lib64/libclang*.so*'
+        compgen -G '/usr/lib/libclang*.so*') || true
+    grep -Eq '/libclang(-[0-9.]+)?\.so[.0-9]*$' <<<"$found"
 }
 
 # What building needs: a C compiler and make, cmake, libclang with its headers (bindgen), and Rust.
