@@ -23,6 +23,8 @@ pub enum ErrorKind {
     Hang,
     /// The guest did something this machine does not emulate.
     Unsupported,
+    /// The bytes are no snapshot of this version, or the snapshot is of another machine.
+    BadSnapshot,
     /// The translation engine failed, or is not the version this crate was written for.
     Engine,
 }

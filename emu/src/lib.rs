@@ -35,6 +35,8 @@ mod msr;
 mod observe;
 mod paging;
 mod rng;
+#[allow(dead_code, reason = "the snapshot of the machine comes next")]
+mod snapshot;
 mod unicorn;
 mod units;
 mod vcpu;

@@ -1,6 +1,8 @@
 //! One virtual CPU besides its registers: what it is doing, its clock, its APIC, its post.
 
 use crate::device::lapic::{Delivery, Lapic};
+use crate::error::Error;
+use crate::snapshot::{Reader, Saved, Writer, bad, saved};
 use crate::unicorn::CpuState;
 
 /// What a vCPU is doing.
@@ -38,6 +40,43 @@ pub(crate) struct Vcpu {
     /// Sorted by due time, then by sequence.
     pub(crate) inbox: Vec<Letter>,
     pub(crate) nmi: bool,
+}
+
+saved!(Letter {
+    due,
+    sequence,
+    what,
+});
+
+saved!(Vcpu {
+    activity,
+    state,
+    cycles,
+    skipped,
+    lapic,
+    inbox,
+    nmi,
+});
+
+impl Saved for Activity {
+    fn save(&self, to: &mut Writer) {
+        let code: u8 = match self {
+            Activity::Running => 0,
+            Activity::Halted { interrupts } => 1 + u8::from(*interrupts),
+            Activity::WaitForSipi => 3,
+        };
+        code.save(to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Error> {
+        Ok(match u8::load(from)? {
+            0 => Activity::Running,
+            1 => Activity::Halted { interrupts: false },
+            2 => Activity::Halted { interrupts: true },
+            3 => Activity::WaitForSipi,
+            other => return Err(bad(format!("activity {other}"))),
+        })
+    }
 }
 
 impl Vcpu {

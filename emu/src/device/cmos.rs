@@ -2,6 +2,8 @@
 //!
 //! Time of day comes from nowhere on the host, or two runs would differ.
 
+use crate::snapshot::saved;
+
 const INDEX_MASK: u8 = 0x7f;
 
 /// The index register is the only state.
@@ -9,6 +11,8 @@ const INDEX_MASK: u8 = 0x7f;
 pub(crate) struct Cmos {
     index: u8,
 }
+
+saved!(Cmos { index });
 
 impl Cmos {
     pub(crate) fn select(&mut self, index: u8) {

@@ -6,6 +6,9 @@
 //! Not emulated: x2APIC, lowest priority, LINT pins, thermal and performance
 //! vectors (registers only), the TSC-deadline timer.
 
+use crate::error::Error;
+use crate::snapshot::{Reader, Saved, Writer, bad, saved};
+
 /// Register offsets.
 mod reg {
     pub(super) const ID: u32 = 0x20;
@@ -96,6 +99,45 @@ pub(crate) struct Lapic {
     started: u64,
     /// When it reaches zero; `None` while the timer does not run.
     due: Option<u64>,
+}
+
+saved!(Lapic {
+    id,
+    tpr,
+    ldr,
+    dfr,
+    svr,
+    isr,
+    tmr,
+    irr,
+    icr,
+    lvt,
+    divide,
+    initial,
+    started,
+    due,
+});
+
+impl Saved for Delivery {
+    fn save(&self, to: &mut Writer) {
+        let pair: (u8, u8) = match *self {
+            Delivery::Fixed(vector) => (0, vector),
+            Delivery::Nmi => (4, 0),
+            Delivery::Init => (5, 0),
+            Delivery::Startup(vector) => (6, vector),
+        };
+        pair.save(to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Error> {
+        Ok(match <(u8, u8)>::load(from)? {
+            (0, vector) => Delivery::Fixed(vector),
+            (4, 0) => Delivery::Nmi,
+            (5, 0) => Delivery::Init,
+            (6, vector) => Delivery::Startup(vector),
+            (mode, vector) => return Err(bad(format!("delivery mode {mode}, vector {vector}"))),
+        })
+    }
 }
 
 fn highest(v: &Vectors) -> Option<u8> {

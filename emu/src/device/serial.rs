@@ -3,6 +3,8 @@
 //! The transmitter is always empty. Not emulated: input, interrupts, FIFO limits, modem lines
 //! (loop-back answers as Linux's probe expects), baud rates (the divisor is kept).
 
+use crate::snapshot::saved;
+
 const DATA: u16 = 0;
 const IER: u16 = 1;
 const IIR_FCR: u16 = 2;
@@ -30,6 +32,15 @@ pub(crate) struct Serial {
     scr: u8,
     divisor: [u8; 2],
 }
+
+saved!(Serial {
+    ier,
+    fcr,
+    lcr,
+    mcr,
+    scr,
+    divisor,
+});
 
 impl Serial {
     /// Reads a register.

@@ -189,6 +189,7 @@ fn registers(uc: *mut ffi::uc_engine, env: *mut u8) -> Result<(), Error> {
         probe(uc, env, reg, at::REGS + 8 * i, pattern + i as u64)?;
     }
     probe(uc, env, R::RIP, at::EIP, pattern)?;
+    probe(uc, env, R::DR7, at::DR7, 0x402)?;
     for (reg, n) in [(R::CR0, 0), (R::CR2, 2), (R::CR3, 3), (R::CR4, 4)] {
         probe(uc, env, reg, at::CR + 8 * n, 0x5555_1000 + n as u64)?;
     }

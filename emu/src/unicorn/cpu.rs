@@ -4,8 +4,10 @@ use unicorn_engine_sys as ffi;
 
 use super::layout as at;
 use super::ram::RamView;
+use crate::error::Error;
 use crate::observe::Reg;
 use crate::paging::{self, Access, Fault, Space};
+use crate::snapshot::{Reader, Saved, Writer, bad};
 use crate::units::{PhysAddr, VirtAddr};
 
 /// Hidden flags of the translator (`HF_*`).
@@ -100,6 +102,31 @@ impl CpuState {
     fn u64_at(&self, offset: usize) -> u64 {
         let bytes = self.0[offset..offset + 8].try_into().expect("8 bytes");
         u64::from_le_bytes(bytes)
+    }
+}
+
+/// The bytes as they are, without the host's addresses among them: the layout is pinned with the
+/// engine's version, and the version of the snapshot's format with it.
+impl Saved for CpuState {
+    fn save(&self, to: &mut Writer) {
+        let mut bytes = self.0.clone();
+        for range in at::HOST_ADDRESSES {
+            bytes[range].fill(0);
+        }
+        to.put(bytes.as_slice());
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Error> {
+        let taken = from.take(at::STATE_SIZE)?;
+        let bytes: Box<[u8]> = taken.into();
+        let bytes: Box<[u8; at::STATE_SIZE]> = bytes.try_into().expect("as many as were taken");
+        if at::HOST_ADDRESSES
+            .into_iter()
+            .any(|range| bytes[range].iter().any(|b| *b != 0))
+        {
+            return Err(bad("host addresses in the state of a vCPU"));
+        }
+        Ok(Self(bytes))
     }
 }
 

@@ -41,6 +41,11 @@ pub(super) const TSC_AUX: usize = 4896;
 pub(super) const ERROR_CODE: usize = 5384;
 pub(super) const EXCEPTION_IS_INT: usize = 5388;
 pub(super) const OLD_EXCEPTION: usize = 5496;
+/// Debug register 7.
+pub(super) const DR7: usize = 5456;
+/// Host addresses among the state: the engine's own records of the guest's breakpoints, and where a
+/// helper was called from. No snapshot holds them.
+pub(super) const HOST_ADDRESSES: [std::ops::Range<usize>; 2] = [5464..5496, 5560..5568];
 /// `end_reset_fields`: what belongs to one CPU ends here, and `uc_context` holds just as much.
 pub(super) const STATE_SIZE: usize = 5568;
 /// `struct hook`, Unicorn's own record behind a hook's handle: the range of addresses it is for.
