@@ -137,6 +137,8 @@ pub struct FieldSchema {
     pub name: &'static str,
     /// How it is stored.
     pub ty: FieldType,
+    /// Bytes of the value in a C structure: 4 or 8, and 16 for a task name.
+    pub bytes: usize,
     /// One sentence: unit and meaning.
     pub doc: &'static str,
 }

@@ -22,6 +22,8 @@ use crate::event::{Addr, Comm, EventSchema, FieldType, FieldValue};
 /// A Rust type that a field may have.
 pub(crate) trait Field: Copy {
     const TYPE: FieldType;
+    /// Size in a C structure; our types have C's sizes.
+    const BYTES: usize = size_of::<Self>();
     fn to_value(self) -> FieldValue;
     fn from_value(value: FieldValue) -> Option<Self>;
 }
@@ -76,6 +78,7 @@ macro_rules! events {
                 fields: &[$(crate::event::FieldSchema {
                     name: $fname,
                     ty: <$ty as crate::events::Field>::TYPE,
+                    bytes: <$ty as crate::events::Field>::BYTES,
                     doc: concat!($($fdoc),+),
                 },)*],
             };
@@ -166,6 +169,17 @@ mod tests {
             assert!(schema.doc.trim().len() > 5, "{}", schema.name);
             for field in schema.fields {
                 assert!(field.doc.trim().len() > 3, "{}.{}", schema.name, field.name);
+                let sizes: &[usize] = match field.ty {
+                    FieldType::Int | FieldType::Uint => &[4, 8],
+                    FieldType::Mask | FieldType::Addr => &[8],
+                    FieldType::Comm => &[16],
+                };
+                assert!(
+                    sizes.contains(&field.bytes),
+                    "{}.{}",
+                    schema.name,
+                    field.name
+                );
             }
         }
     }

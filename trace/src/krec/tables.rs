@@ -83,36 +83,43 @@ pub const BASE_COLUMNS: &[FieldSchema] = &[
     FieldSchema {
         name: "seq",
         ty: FieldType::Uint,
+        bytes: 8,
         doc: "Number of the event in the order of cause and effect, dense from 0.",
     },
     FieldSchema {
         name: "cpu",
         ty: FieldType::Uint,
+        bytes: 4,
         doc: "The CPU that executed it.",
     },
     FieldSchema {
         name: "cycles",
         ty: FieldType::Uint,
+        bytes: 8,
         doc: "Raw clock of that CPU in cycles (1 cycle is 1 ns at the default 1 GHz).",
     },
     FieldSchema {
         name: "insns",
         ty: FieldType::Uint,
+        bytes: 8,
         doc: "Instructions that CPU had retired before this one.",
     },
     FieldSchema {
         name: "pid",
         ty: FieldType::Int,
+        bytes: 4,
         doc: "Pid of the CPU's current task, 0 for every idle task.",
     },
     FieldSchema {
         name: "comm",
         ty: FieldType::Comm,
+        bytes: 16,
         doc: "Name of the CPU's current task.",
     },
     FieldSchema {
         name: "stack",
         ty: FieldType::Uint,
+        bytes: 4,
         doc: "Number of the call stack in the stack table, where the event has one.",
     },
 ];
