@@ -9,7 +9,9 @@
 //! ```
 //!
 //! so it strictly increases along any task's and any request's chain, and intervals inside one vCPU
-//! stay exact unless a hand-off has just pushed them. [`walk`] is the pass that all analyses share: it
+//! stay exact unless a hand-off has just pushed them. One event has a rule of its own: a participant of
+//! stop_machine that enters a state does so after every acknowledgement of the state before, and after
+//! nothing else of the other participants, whose steps through one state have no order. [`walk`] is the pass that all analyses share: it
 //! also checks that the sequence numbers are dense, which is the proof that no event was lost.
 
 use std::collections::HashMap;
@@ -123,8 +125,22 @@ fn own_abouts(event: &Event) -> Option<Abouts> {
         | EventData::CallFunctionExit(_)
         | EventData::CallFunctionSingleEntry(_)
         | EventData::CallFunctionSingleExit(_)
-        | EventData::SchedulerTick(_) => Abouts::default(),
+        | EventData::SchedulerTick(_)
+        | EventData::StopMachineState(_) => Abouts::default(),
     })
+}
+
+/// [`trace::events::StopMachineState::step`] of an acknowledgement.
+const ACK: u32 = 1;
+
+/// The state whose acknowledgements come before this event: the one before the state it enters.
+fn before(data: &EventData) -> Option<(Addr, u32)> {
+    match data {
+        EventData::StopMachineState(e) if e.step != ACK => {
+            Some((e.msdata, e.state.checked_sub(1)?))
+        }
+        _ => None,
+    }
 }
 
 /// Gives events their causal time, one after the other.
@@ -132,6 +148,8 @@ fn own_abouts(event: &Event) -> Option<Abouts> {
 pub struct Clock {
     cpus: Vec<CpuClock>,
     last: HashMap<About, u64>,
+    /// By `multi_stop_data` and state: the last acknowledgement of that state.
+    acks: HashMap<(Addr, u32), u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -154,7 +172,9 @@ impl Clock {
         }
         let abouts = own_abouts(event).unwrap_or(self.cpus[cpu].about);
         let earlier = abouts.iter().filter_map(|about| self.last.get(&about));
-        let after = earlier.chain(self.cpus[cpu].last.as_ref()).max();
+        let acks = before(&event.data).and_then(|state| self.acks.get(&state));
+        let after = earlier.chain(self.cpus[cpu].last.as_ref()).chain(acks);
+        let after = after.max();
         let time = after.map_or(event.cycles, |t| event.cycles.max(t.saturating_add(1)));
         self.cpus[cpu] = CpuClock {
             last: Some(time),
@@ -162,6 +182,12 @@ impl Clock {
         };
         for about in abouts.iter() {
             self.last.insert(about, time);
+        }
+        if let EventData::StopMachineState(e) = &event.data
+            && e.step == ACK
+        {
+            let last = self.acks.entry((e.msdata, e.state)).or_default();
+            *last = time.max(*last);
         }
         (time, abouts)
     }

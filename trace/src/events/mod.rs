@@ -146,6 +146,7 @@ event_data! {
     RescheduleEntry, RescheduleExit, CallFunctionEntry, CallFunctionExit,
     CallFunctionSingleEntry, CallFunctionSingleExit, SchedulerTick, StopWorkQueue, StopWorkStart,
     StopWorkDone, StopComplete, MoveAffinityEntry, MoveEnqueued, MoveFallback,
+    StopMachineState,
 }
 
 #[cfg(test)]

@@ -95,4 +95,25 @@ events! {
         /// Its name, empty for a request.
         task_comm: Comm = "task_comm",
     }
+    /// Ours: a participant of stop_machine has seen a new state of the request (step 0) or has done the
+    /// state's part and acknowledged it (step 1). It lies on its CPU between the `stop:work_start` and the
+    /// `stop:work_done` of a work whose function is `multi_cpu_stop`. The state EXIT is acknowledged after
+    /// interrupts are on again.
+    StopMachineState = 26, "stop:machine_state" {
+        /// Address of the request's `multi_stop_data`.
+        msdata: Addr = "msdata",
+        /// The participant's CPU.
+        cpu: u32 = "cpu",
+        /// The state, as `enum multi_stop_state`: 0 NONE, 1 PREPARE, 2 DISABLE_IRQ, 3 RUN, 4 EXIT.
+        state: u32 = "state",
+        /// 0 enter: the participant has seen the state; 1 ack: it has done its part and acknowledged.
+        step: u32 = "step",
+        /// Polls of the state, i.e. calls of `stop_machine_yield`, by this participant since its previous
+        /// `stop:machine_state`.
+        polls: u64 = "polls",
+        /// The function that the request is to run.
+        func: Addr = "fn",
+        /// 1 if this participant runs the function.
+        active: u32 = "active",
+    }
 }
