@@ -5,7 +5,7 @@
 //! loop), the parallel start of all CPUs, the hand-shake of boot and new CPU. Left out: going down,
 //! dynamic states, roll-back (a CPU that fails to come up stops the boot with a message). Differs:
 //! nothing else.
-//! Locks: `cpu_add_remove_lock` outside everything.
+//! Locks: `cpu_add_remove_lock` outside everything, then `cpu_hotplug_lock`.
 
 use crate::arch::x86::include::asm::processor::cpu_relax;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
@@ -22,9 +22,11 @@ use crate::include::linux::errno::{EINVAL, EIO, ENOMEM};
 use crate::include::linux::irqflags::irqs_disabled;
 use crate::include::linux::ktime::{NSEC_PER_MSEC, NSEC_PER_SEC};
 use crate::include::linux::mutex::Mutex;
+use crate::include::linux::percpu_rwsem::PercpuRwSemaphore;
 use crate::include::linux::sched::{TaskRef, smp_mb};
 use crate::include::linux::smpboot::SmpHotplugThread;
 use crate::include::linux::stop_machine::stop_machine_unpark;
+use crate::init::main::{SystemStates, system_state};
 use crate::kernel::kthread::kthread_unpark;
 use crate::kernel::sched::clock::sched_clock;
 use crate::kernel::sched::completion::{complete, wait_for_completion};
@@ -80,6 +82,36 @@ static cpuhp_state: PerCpu<CpuhpCpuState> = PerCpu::new(
     }; NR_CPUS],
 );
 static cpu_add_remove_lock: Mutex = Mutex::new();
+/// Written while a CPU comes; read by who needs the set of online CPUs to stay.
+static cpu_hotplug_lock: PercpuRwSemaphore = PercpuRwSemaphore::new();
+
+/// From now on no CPU comes or goes.
+///
+/// # Context
+/// May sleep.
+pub fn cpus_read_lock() {
+    cpu_hotplug_lock.down_read();
+}
+
+/// CPUs may come and go again.
+pub fn cpus_read_unlock() {
+    cpu_hotplug_lock.up_read();
+}
+
+fn cpus_write_lock() {
+    cpu_hotplug_lock.down_write();
+}
+
+fn cpus_write_unlock() {
+    cpu_hotplug_lock.up_write();
+}
+
+/// Complains if nobody holds the set of online CPUs, once there is more than the boot CPU's thread.
+pub fn lockdep_assert_cpus_held() {
+    if system_state.load(Ordering::Relaxed) >= SystemStates::Running as u32 {
+        WARN_ON_ONCE!(!cpu_hotplug_lock.is_held());
+    }
+}
 
 /// A state's name and what is done to enter it.
 #[doc(alias = "cpuhp_step")]
@@ -342,9 +374,12 @@ fn cpu_up(cpu: u32, target: CpuhpState) -> i32 {
     if st.state.get() >= target {
         return 0;
     }
+    cpus_write_lock();
     st.target.set(target);
     // The boot CPU's own steps end where the new CPU takes over.
-    cpuhp_up_callbacks(cpu, st, target.min(CPUHP_BRINGUP_CPU))
+    let ret = cpuhp_up_callbacks(cpu, st, target.min(CPUHP_BRINGUP_CPU));
+    cpus_write_unlock();
+    ret
 }
 
 /// Brings all present CPUs up: first all are started, then each is completed.

@@ -3,13 +3,14 @@
 //!
 //! Linux: `kernel/stop_machine.c` (v6.8).
 //! Kept: the whole of it: queueing with the wake-up inside one preempt-off section, the count-down of
-//! a request, two-CPU requests in lock order, `stop_machine` in lock step. Left out:
-//! `stop_machine_from_inactive_cpu` and `stop_machine_park` (CPUs do not come late or go down), dump lines,
-//! the leaked-count report. Differs: `try_stop_cpus`, removed from Linux in 5.7, is kept for the
-//! readers of older texts, and marked so.
-//! Locks: a stopper's lock, with interrupts off; two of them by ascending CPU number; never with a
-//! runqueue's lock held. `stop_cpus_mutex` outside them.
+//! a request, two-CPU requests in lock order that wait for a half-queued request to many, `stop_machine`
+//! in lock step. Left out: `stop_machine_park` (CPUs do not go down), `stop_core_cpuslocked` (no user
+//! here), the NMI watchdog's and RCU's calls in the loop. Differs: `try_stop_cpus`, removed from
+//! Linux in 5.7, is kept for the readers of older texts, and marked so; assertions watch what Linux relies on.
+//! Locks: the hotplug lock, then `stop_cpus_mutex`, then a stopper's lock, with interrupts off; two of
+//! those by ascending CPU number; never with a runqueue's lock held.
 
+use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::processor::cpu_relax;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::fence::caller::return_address;
@@ -17,11 +18,12 @@ use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
 use crate::fence::void::VoidPtr;
 use crate::include::linux::cpumask::{
-    Cpumask, NR_CPUS, cpu_online_mask, cpu_possible_mask, num_online_cpus,
+    Cpumask, NR_CPUS, cpu_active, cpu_active_mask, cpu_online_mask, cpu_possible_mask,
+    num_active_cpus, num_online_cpus,
 };
 use crate::include::linux::errno::{EAGAIN, EDEADLK, ENOENT};
 use crate::include::linux::irqflags::{
-    local_irq_disable, local_irq_restore, local_irq_save, local_save_flags,
+    irqs_disabled, local_irq_disable, local_irq_restore, local_irq_save, local_save_flags,
 };
 use crate::include::linux::list::{
     INIT_LIST_HEAD, ListHead, list_add_tail, list_del_init, list_empty,
@@ -31,19 +33,21 @@ use crate::include::linux::preempt::{
     preempt_count, preempt_count_add, preempt_count_sub, preempt_disable, preempt_enable,
 };
 use crate::include::linux::sched::wake_q::WakeQHead;
-use crate::include::linux::sched::{TaskRef, cond_resched, smp_mb};
+use crate::include::linux::sched::{TaskRef, cond_resched, same_task, smp_mb, task_cpu};
 use crate::include::linux::smpboot::SmpHotplugThread;
 use crate::include::linux::spinlock::RawSpinlock;
 use crate::include::linux::stop_machine::{CpuStopDone, CpuStopFn, CpuStopWork, StopWorkLink};
 use crate::include::trace::events::stop::{
-    trace_stop_complete_done, trace_stop_work_done, trace_stop_work_queue, trace_stop_work_start,
+    MachineStep, trace_stop_complete_done, trace_stop_machine_state, trace_stop_work_done,
+    trace_stop_work_queue, trace_stop_work_start,
 };
-use crate::kernel::kreplay::counters::kreplay_counters;
+use crate::kernel::cpu::{cpus_read_lock, cpus_read_unlock, lockdep_assert_cpus_held};
+use crate::kernel::kreplay::counters::{count, kreplay_counters};
 use crate::kernel::kthread::kthread_unpark;
-use crate::kernel::sched::completion::{complete, wait_for_completion};
+use crate::kernel::sched::completion::{complete, completion_done, wait_for_completion};
 use crate::kernel::sched::core::{sched_set_stop_task, wake_q_add, wake_up_q};
 use crate::kernel::smpboot::smpboot_register_percpu_thread;
-use crate::{BUG_ON, WARN, WARN_ON, WARN_ON_ONCE, stack_pinned};
+use crate::{BUG_ON, WARN, WARN_ON, WARN_ON_ONCE, pr_emerg, stack_pinned};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 /// One CPU's stopper.
@@ -91,7 +95,11 @@ static stop_cpus_in_progress: AtomicBool = AtomicBool::new(false);
 
 /// Counts one work of a request down; the last one releases the waiter. Returns what is left.
 fn cpu_stop_count_down(done: Option<&'static CpuStopDone>) -> i32 {
-    done.map_or(-1, |done| done.nr_todo.fetch_sub(1, Ordering::AcqRel) - 1)
+    let Some(done) = done else { return -1 };
+    let left = done.nr_todo.fetch_sub(1, Ordering::AcqRel) - 1;
+    // A work that ran twice would release its waiter, and with it the waiter's stack, too early.
+    BUG_ON!(left < 0);
+    left
 }
 
 fn cpu_stop_signal_done(done: Option<&'static CpuStopDone>, nr_todo: i32) {
@@ -109,10 +117,10 @@ fn __cpu_stop_queue_work(
     work: &'static CpuStopWork,
     wakeq: &mut WakeQHead,
 ) {
+    // A work that waits already would tie the list into a knot.
+    BUG_ON!(!list_empty(&work.list));
     list_add_tail(&work.list, &stopper.works);
-    kreplay_counters
-        .stop_works_queued
-        .fetch_add(1, Ordering::Relaxed);
+    count(&kreplay_counters.stop_works_queued);
     trace_stop_work_queue(cpu, work);
     if let Some(thread) = stopper.thread.get() {
         wake_q_add(wakeq, thread);
@@ -224,7 +232,31 @@ pub struct MultiStopData {
     /// Who runs the function; None: the first online CPU.
     active_cpus: Option<Cpumask>,
     state: AtomicU32,
+    /// Who has not acknowledged the state yet.
     thread_ack: AtomicI32,
+    /// Participants with interrupts off, and functions that run (ours, for the assertions).
+    irqs_off: AtomicU32,
+    running: AtomicU32,
+}
+
+impl MultiStopData {
+    fn new(
+        r#fn: CpuStopFn,
+        data: VoidPtr,
+        num_threads: u32,
+        active_cpus: Option<Cpumask>,
+    ) -> MultiStopData {
+        MultiStopData {
+            r#fn,
+            data,
+            num_threads,
+            active_cpus,
+            state: AtomicU32::new(MultiStopState::None as u32),
+            thread_ack: AtomicI32::new(0),
+            irqs_off: AtomicU32::new(0),
+            running: AtomicU32::new(0),
+        }
+    }
 }
 
 impl crate::fence::stack_pinned::StackObject for MultiStopData {
@@ -237,6 +269,8 @@ impl crate::fence::stack_pinned::StackObject for MultiStopData {
     }
 }
 
+/// Opens a state. The count is complete before anybody can see the state and acknowledge it: the release
+/// store is Linux's `smp_wmb` between the two.
 fn set_state(msdata: &MultiStopData, newstate: u32) {
     msdata
         .thread_ack
@@ -246,43 +280,77 @@ fn set_state(msdata: &MultiStopData, newstate: u32) {
 
 /// Acknowledges the state; the last one moves everybody to the next.
 fn ack_state(msdata: &MultiStopData) {
-    if msdata.thread_ack.fetch_sub(1, Ordering::AcqRel) == 1 {
+    let left = msdata.thread_ack.fetch_sub(1, Ordering::AcqRel) - 1;
+    BUG_ON!(left < 0);
+    if left == 0 {
         set_state(msdata, msdata.state.load(Ordering::Relaxed) + 1);
     }
+}
+
+/// What a participant does between two looks at the state. Linux's is weak, for architectures whose CPUs
+/// are a hypervisor's to give away.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn stop_machine_yield(_cpumask: &Cpumask) {
+    cpu_relax();
 }
 
 /// What every participant of a `stop_machine` runs.
 ///
 /// Nobody turns interrupts off before all are here, and nobody runs the function before all have:
-/// so no participant can wait for another's interrupt in vain.
+/// so no participant can wait for another's interrupt in vain. Nobody leaves before all functions ended.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn multi_cpu_stop(data: VoidPtr) -> i32 {
     let msdata = data.get::<MultiStopData>();
     let cpu = raw_smp_processor_id();
+    // The caller may have interrupts off already (`stop_machine_from_inactive_cpu`).
     let flags = local_save_flags();
-    let is_active = match msdata.active_cpus {
-        None => cpu == cpu_online_mask().first(),
-        Some(cpus) => cpus.test(cpu),
+    let (cpumask, is_active) = match msdata.active_cpus {
+        None => (cpu_online_mask(), cpu == cpu_online_mask().first()),
+        Some(cpus) => (cpus, cpus.test(cpu)),
+    };
+    let trace = |state, step, polls| {
+        trace_stop_machine_state(msdata, cpu, state, step, polls, msdata.r#fn, is_active);
     };
     let mut curstate = MultiStopState::None as u32;
     let mut err = 0;
-    while curstate != MultiStopState::Exit as u32 {
-        cpu_relax();
+    let mut polls = 0u64;
+    loop {
+        stop_machine_yield(&cpumask);
+        polls += 1;
         let newstate = msdata.state.load(Ordering::Acquire);
         if newstate == curstate {
             continue;
         }
+        // One state after the other: a participant that had missed one would not have acknowledged it.
+        BUG_ON!(newstate != curstate + 1);
         curstate = newstate;
+        trace(curstate, MachineStep::Enter, polls);
+        polls = 0;
         if curstate == MultiStopState::DisableIrq as u32 {
             local_irq_disable();
-        } else if curstate == MultiStopState::Run as u32 && is_active {
-            err = (msdata.r#fn)(msdata.data);
+            msdata.irqs_off.fetch_add(1, Ordering::Relaxed);
+        } else if curstate == MultiStopState::Run as u32 {
+            BUG_ON!(msdata.irqs_off.load(Ordering::Relaxed) != msdata.num_threads);
+            if is_active {
+                msdata.running.fetch_add(1, Ordering::Relaxed);
+                err = (msdata.r#fn)(msdata.data);
+                msdata.running.fetch_sub(1, Ordering::Relaxed);
+                WARN_ON_ONCE!(!irqs_disabled());
+            }
+        } else if curstate == MultiStopState::Exit as u32 {
+            BUG_ON!(msdata.running.load(Ordering::Relaxed) != 0);
+            break;
         }
+        trace(curstate, MachineStep::Ack, polls);
         ack_state(msdata);
     }
+    ack_state(msdata);
     local_irq_restore(flags);
+    trace(MultiStopState::Exit as u32, MachineStep::Ack, polls);
     err
 }
 
@@ -294,6 +362,8 @@ fn cpu_stop_queue_two_works(
 ) -> i32 {
     let stopper1 = cpu_stopper.per_cpu(cpu1);
     let stopper2 = cpu_stopper.per_cpu(cpu2);
+    // Twice the same would wait for its own lock.
+    BUG_ON!(cpu1 >= cpu2);
     loop {
         let mut wakeq = WakeQHead::new();
         preempt_disable();
@@ -316,6 +386,7 @@ fn cpu_stop_queue_two_works(
         if err != -EDEADLK {
             return err;
         }
+        count(&kreplay_counters.stop_two_works_retried);
         while stop_cpus_in_progress.load(Ordering::Acquire) {
             cpu_relax();
         }
@@ -333,14 +404,7 @@ fn cpu_stop_queue_two_works(
 #[inline(never)]
 pub extern "C" fn stop_two_cpus(cpu1: u32, cpu2: u32, r#fn: CpuStopFn, arg: VoidPtr) -> i32 {
     let caller = return_address();
-    stack_pinned!(let msdata = MultiStopData {
-        r#fn,
-        data: arg,
-        num_threads: 2,
-        active_cpus: Some(Cpumask::of(cpu1)),
-        state: AtomicU32::new(MultiStopState::None as u32),
-        thread_ack: AtomicI32::new(0),
-    });
+    stack_pinned!(let msdata = MultiStopData::new(r#fn, arg, 2, Some(Cpumask::of(cpu1))));
     stack_pinned!(let done = CpuStopDone::new(2));
     stack_pinned!(let work1 = CpuStopWork::new());
     stack_pinned!(let work2 = CpuStopWork::new());
@@ -467,12 +531,19 @@ fn cpu_stop_run_work(cpu: u32, stopper: &'static CpuStopper, work: &'static CpuS
     let arg = work.arg.get();
     let done = work.done.get();
     let caller = work.caller.get();
+    // One at a time, on its own CPU, by the stopper itself, which nothing preempts.
+    BUG_ON!(stopper.r#fn.get().is_some());
+    BUG_ON!(cpu != raw_smp_processor_id() || irqs_disabled());
+    BUG_ON!(
+        !stopper
+            .thread
+            .get()
+            .is_some_and(|it| same_task(it, current()))
+    );
     stopper.caller.set(caller);
     stopper.r#fn.set(Some(r#fn));
 
-    kreplay_counters
-        .stop_works_started
-        .fetch_add(1, Ordering::Relaxed);
+    count(&kreplay_counters.stop_works_started);
     // The function may not sleep.
     preempt_count_add(1);
     trace_stop_work_start(cpu, work, r#fn, arg, done, caller);
@@ -481,9 +552,7 @@ fn cpu_stop_run_work(cpu: u32, stopper: &'static CpuStopper, work: &'static CpuS
         done.ret.set(ret);
     }
     let nr_todo = cpu_stop_count_down(done);
-    kreplay_counters
-        .stop_works_done
-        .fetch_add(1, Ordering::Relaxed);
+    count(&kreplay_counters.stop_works_done);
     trace_stop_work_done(cpu, work, r#fn, done, ret, nr_todo);
     cpu_stop_signal_done(done, nr_todo);
     preempt_count_sub(1);
@@ -545,16 +614,44 @@ pub extern "C" fn cpu_stop_init() -> i32 {
     0
 }
 
-/// Stops every online CPU in lock step, with interrupts off, and runs a function on some of them.
+/// Stops every online CPU in lock step, with interrupts off, and runs a function on some of them: on the
+/// first one, or on those of a mask.
 ///
 /// # Context
-/// May sleep. CPUs neither come nor go meanwhile.
+/// May sleep.
 /// # Returns
 /// 0 or an error of the function.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn stop_machine(r#fn: CpuStopFn, data: VoidPtr, cpus: Option<&Cpumask>) -> i32 {
+    let caller = return_address();
+    // No CPU comes or goes meanwhile: everybody who is counted must take part.
+    cpus_read_lock();
+    let ret = __stop_machine(r#fn, data, cpus, caller);
+    cpus_read_unlock();
+    ret
+}
+
+/// As `stop_machine`, for a caller that holds the hotplug lock.
+///
+/// # Context
+/// May sleep.
+/// # Returns
+/// 0 or an error of the function.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn stop_machine_cpuslocked(
+    r#fn: CpuStopFn,
+    data: VoidPtr,
+    cpus: Option<&Cpumask>,
+) -> i32 {
+    __stop_machine(r#fn, data, cpus, return_address())
+}
+
+fn __stop_machine(r#fn: CpuStopFn, data: VoidPtr, cpus: Option<&Cpumask>, caller: u64) -> i32 {
+    lockdep_assert_cpus_held();
     let num_threads = num_online_cpus();
     if !stop_machine_initialized.load(Ordering::Acquire) {
         // Before the stoppers exist there must be one CPU only: off with its interrupts, and run.
@@ -564,14 +661,61 @@ pub extern "C" fn stop_machine(r#fn: CpuStopFn, data: VoidPtr, cpus: Option<&Cpu
         local_irq_restore(flags);
         return ret;
     }
-    stack_pinned!(let msdata = MultiStopData {
-        r#fn,
-        data,
-        num_threads,
-        active_cpus: cpus.copied(),
-        state: AtomicU32::new(MultiStopState::None as u32),
-        thread_ack: AtomicI32::new(0),
-    });
+    // A participant that took no work would leave the others waiting for it, for ever.
+    for cpu in cpu_online_mask().iter() {
+        BUG_ON!(!cpu_stopper.per_cpu(cpu).enabled.get());
+    }
+    stack_pinned!(let msdata = MultiStopData::new(r#fn, data, num_threads, cpus.copied()));
     set_state(msdata, MultiStopState::Prepare as u32);
-    stop_cpus(&cpu_online_mask(), multi_cpu_stop, VoidPtr::new(msdata))
+    stop_cpus_mutex.lock();
+    let arg = VoidPtr::new(msdata);
+    let ret = __stop_cpus(cpu_online_mask(), multi_cpu_stop, arg, caller);
+    stop_cpus_mutex.unlock();
+    ret
+}
+
+/// As `stop_machine`, from a CPU that is on its way up: it takes part itself, and cannot sleep.
+///
+/// # Context
+/// A CPU that is not active, interrupts off or on; spins.
+/// # Returns
+/// 0 or an error of the function.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn stop_machine_from_inactive_cpu(
+    r#fn: CpuStopFn,
+    data: VoidPtr,
+    cpus: Option<&Cpumask>,
+) -> i32 {
+    let caller = return_address();
+    BUG_ON!(cpu_active(raw_smp_processor_id()));
+    while !stop_cpus_mutex.trylock() {
+        cpu_relax();
+    }
+    let others = num_active_cpus();
+    stack_pinned!(let msdata = MultiStopData::new(r#fn, data, others + 1, cpus.copied()));
+    stack_pinned!(let done = CpuStopDone::new(others as i32));
+    set_state(msdata, MultiStopState::Prepare as u32);
+    let arg = VoidPtr::new(msdata);
+    queue_stop_cpus_work(cpu_active_mask(), multi_cpu_stop, arg, done, caller);
+    let ret = multi_cpu_stop(arg);
+    while !completion_done(&done.completion) {
+        cpu_relax();
+    }
+    stop_cpus_mutex.unlock();
+    if ret != 0 { ret } else { done.ret.get() }
+}
+
+/// Prints what a stopper runs, and for whom; nothing for another task, or one that waits for work.
+pub fn print_stop_info(task: TaskRef) {
+    let stopper = cpu_stopper.per_cpu(task_cpu(task));
+    let its = stopper.thread.get().is_some_and(|it| same_task(it, task));
+    if let (true, Some(r#fn)) = (its, stopper.r#fn.get()) {
+        pr_emerg!(
+            "Stopper: [<{:#018x}>] <- [<{:#018x}>]",
+            r#fn as usize,
+            stopper.caller.get()
+        );
+    }
 }

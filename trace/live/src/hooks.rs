@@ -26,6 +26,7 @@ pub enum Hook {
     WorkStart,
     WorkDone,
     Complete,
+    MachineState,
     AffinityEntry,
     /// Entry of a function whose return is an event.
     Returning(Returning),
@@ -85,6 +86,7 @@ const TRACEPOINTS: &[(&str, Hook)] = &[
     ("stop:work_start", Hook::WorkStart),
     ("stop:work_done", Hook::WorkDone),
     ("stop:complete", Hook::Complete),
+    ("stop:machine_state", Hook::MachineState),
 ];
 
 const FUNCTIONS: &[(&str, Hook)] = &[
@@ -135,6 +137,7 @@ impl Hook {
             Hook::WorkStart => "stop:work_start",
             Hook::WorkDone => "stop:work_done",
             Hook::Complete => "stop:complete",
+            Hook::MachineState => "stop:machine_state",
             Hook::AffinityEntry => "move:affinity_entry",
             Hook::Returning(Returning::ActivateTask) => "move:enqueued",
             Hook::Returning(Returning::SelectFallbackRq) => "move:fallback",

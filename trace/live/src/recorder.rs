@@ -356,6 +356,16 @@ impl<'a, W: Write> Recorder<'a, W> {
                 }
                 .into()
             }
+            Hook::MachineState => StopMachineState {
+                msdata: Addr(reg(a0)),
+                cpu: reg(a1) as u32,
+                state: reg(a2) as u32,
+                step: reg(a3) as u32 & 1,
+                polls: reg(a4),
+                func: Addr(reg(a5)),
+                active: reg(a3) as u32 >> 1 & 1,
+            }
+            .into(),
             Hook::AffinityEntry => {
                 stack = Some(At::Entry);
                 let p = argument(&target, layout.arguments.set_cpus_allowed_p)?;
@@ -474,6 +484,7 @@ impl<'a, W: Write> Recorder<'a, W> {
                 self.symbol(work.func, false)?;
                 self.symbol(work.caller, true)?;
             }
+            EventData::StopMachineState(state) => self.symbol(state.func, false)?,
             _ => {}
         }
         let stamp = cpu.stamp();

@@ -119,6 +119,16 @@ fn every_event_is_recorded_with_the_guests_values() {
             task_comm: hog(),
         }
         .into(),
+        StopMachineState {
+            msdata: work,
+            cpu: 0,
+            state: 3,
+            step: 1,
+            polls: 5,
+            func,
+            active: 1,
+        }
+        .into(),
         // At the return: the CPU and the priority that activate_task and its tail have set.
         MoveEnqueued {
             comm: hog(),
@@ -156,7 +166,7 @@ fn every_event_is_recorded_with_the_guests_values() {
     assert!(pending != Addr(0) && done != Addr(0) && task != Addr(0));
     assert!(events.is_sorted_by_key(|event| (event.seq, event.cycles, event.insns)));
     let current: Vec<i32> = events.iter().map(|event| event.pid).collect();
-    assert_eq!(current, [0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7]);
+    assert_eq!(current, [0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7]);
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub mod cpu;
 pub mod cpuhotplug;
 pub mod kthread;
 pub mod mutex;
+pub mod percpu_rwsem;
 pub mod sched;
 pub mod smpboot;
 pub mod stop_machine;

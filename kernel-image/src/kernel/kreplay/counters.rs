@@ -12,6 +12,8 @@ pub struct KreplayCounters {
     pub stop_works_started: AtomicU64,
     /// Works whose function returned.
     pub stop_works_done: AtomicU64,
+    /// Two-CPU requests that found a request to many CPUs half queued, and tried again.
+    pub stop_two_works_retried: AtomicU64,
     /// Affinity changes that changed a mask.
     pub affinity_changes: AtomicU64,
     /// Of those, on a task that ran (or was being woken) on a CPU it must leave.
@@ -35,6 +37,7 @@ pub static kreplay_counters: KreplayCounters = KreplayCounters {
     stop_works_queued: AtomicU64::new(0),
     stop_works_started: AtomicU64::new(0),
     stop_works_done: AtomicU64::new(0),
+    stop_two_works_retried: AtomicU64::new(0),
     affinity_changes: AtomicU64::new(0),
     affinity_running: AtomicU64::new(0),
     affinity_queued: AtomicU64::new(0),
