@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod causal;
+pub mod class;
 pub mod diff;
 mod error;
 pub mod migration;

@@ -4,7 +4,7 @@
 //! numbers, and nothing else; so it neither knows the file format nor holds all events at once.
 
 use trace::event::{Addr, Event, StackId};
-use trace::krec::{Completeness, Recording, Symbol};
+use trace::krec::{Completeness, Recording, Symbol, TaskRow};
 
 use crate::Error;
 
@@ -18,6 +18,10 @@ pub trait Source {
     fn stack(&self, id: StackId) -> &[Addr];
     /// What is at an address, if a symbol is known.
     fn symbol(&self, addr: Addr) -> Option<&Symbol>;
+    /// The tasks at the end of the run; none if that is not known.
+    fn tasks(&self) -> &[TaskRow] {
+        &[]
+    }
 }
 
 /// Facts about the whole run that reports say and analyses need.
@@ -152,5 +156,9 @@ impl Source for Recorded<'_> {
 
     fn symbol(&self, addr: Addr) -> Option<&Symbol> {
         self.recording.symbol(addr)
+    }
+
+    fn tasks(&self) -> &[TaskRow] {
+        self.recording.tasks()
     }
 }
