@@ -1,7 +1,7 @@
 //! Boots an image and prints its console: the tool for debugging a kernel before anything else
-//! works.
+//! works. A bzImage has no symbols; `--debug` names the ELF file that has them.
 //!
-//! `boot IMAGE [--smp N] [--mem MIB] [--append "..."] [--until NS] [--quantum Q] [--seed S]`
+//! `boot KERNEL [--initrd FILE] [--debug VMLINUX] [--smp N] [--mem MIB] [--append "..."] [--until NS] [--quantum Q] [--seed S]`
 //! `     [--exceptions] [--interrupts] [--break ADDR|SYMBOL]... [--hang NS] [--quiet] [--verify]
 //! [--digest] [--sites N] [--registers]`
 //!
@@ -13,8 +13,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use emu::{
-    CpuView, Cycles, Exception, Machine, MachineConfig, Observer, PolicyKind, Reg, Site, Stamp,
-    VcpuId, VirtAddr,
+    CpuView, Cycles, Exception, Kernel, Machine, MachineConfig, Observer, PolicyKind, Reg, Site,
+    Stamp, VcpuId, VirtAddr,
 };
 use object::{Object, ObjectSymbol};
 
@@ -135,6 +135,7 @@ fn run() -> Result<ExitCode, String> {
         ..MachineConfig::default()
     };
     let (mut image, mut until, mut breaks) = (None, None, Vec::new());
+    let (mut initrd, mut debug) = (None, None);
     let (mut exceptions, mut interrupts, mut quiet) = (false, false, false);
     let (mut verify, mut digest, mut sites, mut registers) = (false, false, 0, false);
     while let Some(arg) = args.next() {
@@ -143,6 +144,8 @@ fn run() -> Result<ExitCode, String> {
         match arg.as_str() {
             "--smp" => config.vcpus = number(value()?)? as u32,
             "--mem" => config.ram_bytes = number(value()?)? << 20,
+            "--initrd" => initrd = Some(value()?),
+            "--debug" => debug = Some(value()?),
             "--append" => config.command_line = value()?,
             "--until" => until = Some(Cycles(number(value()?)?)),
             "--quantum" => config.quantum = Cycles(number(value()?)?),
@@ -164,9 +167,16 @@ fn run() -> Result<ExitCode, String> {
         }
     }
     let image = image.ok_or("no image given")?;
-    let elf = std::fs::read(&image).map_err(|e| format!("{image}: {e}"))?;
-    let mut machine = Machine::new(&config, &elf).map_err(|e| e.to_string())?;
-    let symbols = Symbols::new(&elf);
+    let read = |path: &String| std::fs::read(path).map_err(|e| format!("{path}: {e}"));
+    let file = read(&image)?;
+    let kernel = Kernel::open(&file).map_err(|e| e.to_string())?;
+    let initrd = initrd.as_ref().map(read).transpose()?;
+    let mut machine =
+        Machine::boot(&config, &kernel, initrd.as_deref()).map_err(|e| e.to_string())?;
+    let symbols = match debug.as_ref().map(read).transpose()? {
+        Some(debug) => Symbols::new(&debug),
+        None => Symbols::new(kernel.elf()),
+    };
     for b in breaks {
         let hex = b
             .strip_prefix("0x")

@@ -44,6 +44,7 @@ mod vcpu;
 pub use config::{MAX_COMMAND_LINE, MAX_VCPUS, MachineConfig, PolicyKind};
 pub use error::{Error, ErrorKind, Place};
 pub use interleave::Interleaver;
+pub use loader::Kernel;
 pub use machine::{Machine, MachineSummary, Outcome};
 pub use observe::{CpuView, Exception, Observer, Reg, Site};
 pub use paging::Fault;

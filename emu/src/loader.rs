@@ -1,9 +1,11 @@
 //! Loads a kernel by the Linux 64-bit boot protocol (Documentation/arch/x86/boot.rst): segments at
-//! their physical addresses, a zero page with memory map, command line and ACPI pointer, identity
-//! page tables for the first 4 GiB, and a GDT with the protocol's two selectors.
+//! their physical addresses, a zero page with memory map, command line, ACPI pointer and initial RAM
+//! disk, identity page tables for the first 4 GiB, and a GDT with the protocol's two selectors.
 
-use object::elf;
-use object::read::elf::{FileHeader, ProgramHeader};
+mod bzimage;
+mod elf;
+mod kernel;
+mod zero_page;
 
 use crate::acpi;
 use crate::config::MachineConfig;
@@ -11,111 +13,90 @@ use crate::error::{Error, ErrorKind};
 use crate::layout::*;
 use crate::unicorn::{Cpu, RamView, Seg, Segment, hf};
 use crate::units::PhysAddr;
-
-type Header = elf::FileHeader64<object::Endianness>;
+pub use kernel::Kernel;
+use zero_page::{Boot, zero_page};
 
 fn bad(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::BadImage, message)
 }
 
-/// Puts image, boot parameters, page tables and ACPI tables into memory; returns the entry point.
-pub(crate) fn load(config: &MachineConfig, elf: &[u8], ram: &RamView) -> Result<u64, Error> {
-    let entry = segments(elf, ram)?;
+/// Puts image, initial RAM disk, boot parameters, page tables and ACPI tables into memory; returns the
+/// entry point.
+pub(crate) fn load(
+    config: &MachineConfig,
+    kernel: &Kernel<'_>,
+    initrd: Option<&[u8]>,
+    ram: &RamView,
+) -> Result<u64, Error> {
+    let image = elf::segments(kernel.elf(), ram)?;
+    let setup = kernel.setup();
+    if let Some(most) = setup.map(bzimage::Setup::command_line)
+        && config.command_line.len() > most
+    {
+        return Err(Error::new(
+            ErrorKind::BadConfig,
+            format!(
+                "command line of {} bytes: this kernel takes at most {most}",
+                config.command_line.len()
+            ),
+        ));
+    }
+    let needed = image.start + setup.map_or(0, bzimage::Setup::init_size);
+    let above = image.end.max(needed);
+    if above > ram.len() {
+        return Err(Error::new(
+            ErrorKind::BadConfig,
+            format!(
+                "this kernel needs {} MiB before it has read the memory map, and the machine has {}",
+                above.div_ceil(1 << 20),
+                ram.len() >> 20
+            ),
+        ));
+    }
+    let top = setup.map_or(u64::MAX, |s| s.initrd_max().saturating_add(1));
+    let initrd = match initrd {
+        Some(bytes) if !bytes.is_empty() => Some(ram_disk(bytes, above, top, ram)?),
+        _ => None,
+    };
     let tables = acpi::tables(ACPI, config.vcpus);
     put(ram, ACPI, &tables.bytes);
     put(ram, COMMAND_LINE, config.command_line.as_bytes());
     put(ram, COMMAND_LINE + config.command_line.len() as u64, &[0]);
-    put(
-        ram,
-        BOOT_PARAMS,
-        &boot_params(config.ram_bytes, tables.rsdp),
-    );
+    let boot = Boot {
+        setup,
+        ram_bytes: config.ram_bytes,
+        rsdp: tables.rsdp,
+        initrd,
+    };
+    put(ram, BOOT_PARAMS, &zero_page(&boot));
     page_tables(ram);
     descriptors(ram);
-    Ok(entry)
+    Ok(image.entry)
+}
+
+/// Puts the initial RAM disk at the highest page it may have; returns where it is and its size.
+fn ram_disk(bytes: &[u8], above: u64, top: u64, ram: &RamView) -> Result<(u64, u64), Error> {
+    let size = bytes.len() as u64;
+    let at = ram.len().min(top).saturating_sub(size) & !0xfff;
+    if at < above {
+        return Err(Error::new(
+            ErrorKind::BadConfig,
+            format!(
+                "an initial RAM disk of {} MiB does not fit between the kernel's end at {above:#x} and \
+                 the end of memory {:#x}; give the machine more memory",
+                size.div_ceil(1 << 20),
+                ram.len()
+            ),
+        ));
+    }
+    let written = ram.write(PhysAddr(at), bytes);
+    written.ok_or_else(|| bad("an initial RAM disk outside memory"))?;
+    Ok((at, size))
 }
 
 /// Everything the loader writes is inside the smallest memory a configuration allows.
 fn put(ram: &RamView, at: u64, bytes: &[u8]) {
     ram.write(PhysAddr(at), bytes).expect("below 1 MiB");
-}
-
-fn segments(file: &[u8], ram: &RamView) -> Result<u64, Error> {
-    let header = Header::parse(file).map_err(|_| bad("not a 64-bit ELF file"))?;
-    let endian = header
-        .endian()
-        .map_err(|_| bad("an ELF file of unknown byte order"))?;
-    if header.e_machine(endian) != elf::EM_X86_64 {
-        return Err(bad(format!(
-            "an ELF file for machine {}",
-            header.e_machine(endian)
-        )));
-    }
-    if header.e_type(endian) != elf::ET_EXEC {
-        return Err(bad(
-            "an ELF file that is no static executable; a vmlinux is needed",
-        ));
-    }
-    let headers = header
-        .program_headers(endian, file)
-        .map_err(|e| bad(format!("program headers: {e}")))?;
-    let entry = header.e_entry(endian);
-    let mut holds_entry = false;
-    let mut loaded = 0;
-    for p in headers.iter().filter(|p| p.p_type(endian) == elf::PT_LOAD) {
-        let (at, size) = (p.p_paddr(endian), p.p_memsz(endian));
-        let data = p
-            .data(endian, file)
-            .map_err(|()| bad("a segment outside the file"))?;
-        let end = at.checked_add(size).filter(|end| *end <= ram.len());
-        if at < HIGH_START || end.is_none() || data.len() as u64 > size {
-            return Err(bad(format!(
-                "a segment of {size:#x} bytes at physical {at:#x} does not fit between \
-                 {HIGH_START:#x} and the end of memory {:#x}",
-                ram.len()
-            )));
-        }
-        ram.write(PhysAddr(at), data)
-            .ok_or_else(|| bad("a segment outside memory"))?;
-        holds_entry |= (at..at + size).contains(&entry);
-        loaded += 1;
-    }
-    if loaded == 0 {
-        return Err(bad("an ELF file with nothing to load"));
-    }
-    if !holds_entry {
-        return Err(bad(format!(
-            "the entry point {entry:#x} is no physical address in the image"
-        )));
-    }
-    Ok(entry)
-}
-
-/// `struct boot_params`, with the fields a 64-bit kernel reads.
-fn boot_params(ram_bytes: u64, rsdp: u64) -> [u8; 4096] {
-    let mut p = [0; 4096];
-    let mut put = |at: usize, b: &[u8]| p[at..at + b.len()].copy_from_slice(b);
-    put(0x070, &rsdp.to_le_bytes());
-    // Setup header: magics, protocol 2.15, an unregistered boot loader, loaded high.
-    put(0x1fe, &0xaa55u16.to_le_bytes());
-    put(0x202, b"HdrS");
-    put(0x206, &0x020fu16.to_le_bytes());
-    put(0x210, &[0xff, 0x01]);
-    put(0x228, &(COMMAND_LINE as u32).to_le_bytes());
-    put(0x238, &2047u32.to_le_bytes());
-    let map = [
-        (0, LOW_END, 1u32),
-        (LOW_END, HIGH_START - LOW_END, 2),
-        (HIGH_START, ram_bytes - HIGH_START, 1),
-    ];
-    put(0x1e8, &[map.len() as u8]);
-    for (i, (at, size, kind)) in map.into_iter().enumerate() {
-        let o = 0x2d0 + 20 * i;
-        put(o, &at.to_le_bytes());
-        put(o + 8, &size.to_le_bytes());
-        put(o + 16, &kind.to_le_bytes());
-    }
-    p
 }
 
 /// Identity, 2 MiB pages, 4 GiB, writable and executable: the kernel replaces them at once.

@@ -12,7 +12,7 @@ use crate::core::Core;
 use crate::device::lapic::Delivery;
 use crate::error::{Error, ErrorKind, Place};
 use crate::interleave::{Interleaver, policy};
-use crate::loader;
+use crate::loader::{self, Kernel};
 use crate::observe::{Observer, Site};
 use crate::unicorn::{CpuState, Engine, hf};
 use crate::units::{Cycles, VcpuId, VirtAddr};
@@ -61,12 +61,21 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Loads a kernel image (a static ELF with physical addresses) into a new machine.
-    pub fn new(config: &MachineConfig, elf: &[u8]) -> Result<Machine, Error> {
+    /// Loads a kernel file (a static ELF with physical addresses, or a bzImage) into a new machine.
+    pub fn new(config: &MachineConfig, kernel: &[u8]) -> Result<Machine, Error> {
+        Machine::boot(config, &Kernel::open(kernel)?, None)
+    }
+
+    /// Loads a kernel, and an initial RAM disk for it, into a new machine.
+    pub fn boot(
+        config: &MachineConfig,
+        kernel: &Kernel<'_>,
+        initrd: Option<&[u8]>,
+    ) -> Result<Machine, Error> {
         config.validate()?;
         let engine = Engine::<Core>::new(config.ram_bytes)?;
         let pristine = engine.cpu().snapshot();
-        let entry = loader::load(config, elf, engine.cpu().ram())?;
+        let entry = loader::load(config, kernel, initrd, engine.cpu().ram())?;
         loader::enter(engine.cpu(), entry);
         let vcpus = (0..config.vcpus)
             .map(|id| {

@@ -4,7 +4,9 @@
 mod guests;
 
 use emu::{Cycles, MachineConfig, Outcome, PolicyKind};
-use guests::{Log, Logger, counting, hello, interrupts, machine_with, privilege, processors};
+use guests::{
+    Log, Logger, counting, hello, interrupts, machine_with, patched, privilege, processors,
+};
 
 fn run(code: &[u8], vcpus: u32, quantum: u64, verify: bool) -> (Log, [u8; 32]) {
     let config = MachineConfig {
@@ -31,6 +33,7 @@ fn every_clock_is_the_number_of_instructions() {
         (processors::CODE, 4),
         (counting::CODE, 1),
         (privilege::CODE, 1),
+        (patched::CODE, 1),
     ];
     for (code, vcpus) in guests {
         for quantum in [1_000, 100, 37] {
@@ -52,4 +55,11 @@ fn a_rep_counts_its_iterations_and_the_final_test_across_a_fault() {
     let between = protection.0.insns.0 - page_fault.0.insns.0;
     assert_eq!(page_fault.1.cr2.0, 0x60_0000);
     assert_eq!(between, 13 + 9 + 4);
+}
+
+#[test]
+fn patched_code_does_and_counts_what_it_is_now() {
+    let (log, _) = run(patched::CODE, 1, 1_000, false);
+    // RDMSR, then a NOP in its place; 2 + 4 instructions, then 2 + 1. In user mode #GP, and no value.
+    assert_eq!(log.text(), "RNgdRNgdRNgdG3");
 }

@@ -5,6 +5,7 @@ use super::sites::purpose;
 use super::{Core, Stop};
 use crate::blocks::{Fresh, shape};
 use crate::cpuid;
+use crate::decode::Kind;
 use crate::deliver::{self, Source};
 use crate::device::serial;
 use crate::error::ErrorKind;
@@ -61,7 +62,10 @@ impl Handler for Core {
         if let Some(verify) = &mut self.verify {
             verify.count(self.vcpu.0 as usize, kind);
         }
-        if purposes & purpose::MSR != 0 && !crate::msr::engine_knows(cpu) {
+        // By what is there now: the code may have been patched, or another process may run here. Outside
+        // ring 0 the engine raises #GP.
+        let msr = kind == Kind::Msr && cpu.hflags() & hf::CPL == 0;
+        if msr && !crate::msr::engine_knows(cpu) {
             self.leave_block(index);
             self.stop = Some(Stop::Msr);
             return Flow::Stop;

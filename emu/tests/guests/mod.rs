@@ -5,6 +5,7 @@
 pub mod counting;
 pub mod hello;
 pub mod interrupts;
+pub mod patched;
 pub mod privilege;
 pub mod processors;
 pub mod survivor;
