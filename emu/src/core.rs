@@ -10,6 +10,7 @@
 //! because the translator, or a site's hook, ended a block early are not; [`Core::split`] says so.
 
 mod handler;
+mod saved;
 mod sites;
 mod verify;
 
@@ -25,6 +26,7 @@ use crate::observe::{CpuView, Exception, Observer, Requests, Site};
 use crate::paging::{Access, Space};
 use crate::unicorn::{Cpu, Flow, hf};
 use crate::units::{Cycles, Insns, Stamp, VcpuId, VirtAddr};
+pub(crate) use saved::CoreState;
 use sites::{Sites, purpose};
 use verify::Verify;
 

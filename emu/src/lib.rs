@@ -25,6 +25,7 @@ mod cpuid;
 mod decode;
 mod deliver;
 mod device;
+mod dirty;
 mod error;
 mod interleave;
 mod layout;
@@ -35,17 +36,18 @@ mod msr;
 mod observe;
 mod paging;
 mod rng;
-#[allow(dead_code, reason = "the snapshot of the machine comes next")]
 mod snapshot;
 mod unicorn;
 mod units;
 mod vcpu;
 
 pub use config::{MAX_COMMAND_LINE, MAX_VCPUS, MachineConfig, PolicyKind};
+pub use dirty::Tracking;
 pub use error::{Error, ErrorKind, Place};
 pub use interleave::Interleaver;
 pub use loader::Kernel;
 pub use machine::{Machine, MachineSummary, Outcome};
 pub use observe::{CpuView, Exception, Observer, Reg, Site};
 pub use paging::Fault;
+pub use snapshot::Snapshot;
 pub use units::{Cycles, Insns, PhysAddr, Stamp, VcpuId, VirtAddr};

@@ -6,14 +6,17 @@
 
 mod exits;
 mod report;
+mod snapshot;
 
 use crate::config::MachineConfig;
 use crate::core::Core;
 use crate::device::lapic::Delivery;
+use crate::dirty::Dirty;
 use crate::error::{Error, ErrorKind, Place};
 use crate::interleave::{Interleaver, policy};
 use crate::loader::{self, Kernel};
 use crate::observe::{Observer, Site};
+use crate::snapshot::memory::Pages;
 use crate::unicorn::{CpuState, Engine, hf};
 use crate::units::{Cycles, VcpuId, VirtAddr};
 use crate::vcpu::{Activity, Vcpu};
@@ -49,6 +52,11 @@ pub struct Machine {
     /// Start of the current window, and its number.
     window: u64,
     window_number: u64,
+    /// How far a machine with nothing to do was asked to run. No window begins there: where they do
+    /// cannot depend on when the caller looks.
+    waited: u64,
+    /// Slices of the current window are being run, or one of them failed.
+    in_window: bool,
     /// Where slices of the current window end; further than one quantum for a vCPU alone.
     slice_end: u64,
     alone: bool,
@@ -58,6 +66,9 @@ pub struct Machine {
     swaps: u64,
     interrupts: [u64; 256],
     unknown_msrs: std::collections::BTreeMap<u32, u64>,
+    dirty: Dirty,
+    /// Memory as the last snapshot has it.
+    last: Option<Pages>,
 }
 
 impl Machine {
@@ -77,6 +88,15 @@ impl Machine {
         let pristine = engine.cpu().snapshot();
         let entry = loader::load(config, kernel, initrd, engine.cpu().ram())?;
         loader::enter(engine.cpu(), entry);
+        Machine::assemble(config, engine, pristine)
+    }
+
+    /// A machine around an engine whose CPU is vCPU 0.
+    fn assemble(
+        config: &MachineConfig,
+        engine: Engine<Core>,
+        pristine: CpuState,
+    ) -> Result<Machine, Error> {
         let vcpus = (0..config.vcpus)
             .map(|id| {
                 let first = id == 0;
@@ -93,6 +113,7 @@ impl Machine {
                 Vcpu::new(id as u8, activity, state)
             })
             .collect();
+        let dirty = Dirty::new(*engine.cpu().ram());
         Ok(Machine {
             config: config.clone(),
             core: Core::new(config.vcpus)?,
@@ -103,6 +124,8 @@ impl Machine {
             interleaver: policy(config.policy),
             window: 0,
             window_number: 0,
+            waited: 0,
+            in_window: false,
             slice_end: 0,
             alone: false,
             sequence: 0,
@@ -111,6 +134,8 @@ impl Machine {
             swaps: 0,
             interrupts: [0; 256],
             unknown_msrs: Default::default(),
+            dirty,
+            last: None,
         })
     }
 
@@ -127,7 +152,7 @@ impl Machine {
             if self.core.power_off {
                 return Ok(Outcome::PowerOff);
             }
-            if until.is_some_and(|u| self.window >= u.0) {
+            if until.is_some_and(|u| self.now() >= u) {
                 return Ok(Outcome::UntilReached);
             }
             if observer.slice(Cycles(self.window)).is_break() {
@@ -137,9 +162,11 @@ impl Machine {
                 return Err(self.hang());
             }
             self.open_window(until)?;
-            if until.is_some_and(|u| self.window >= u.0) {
+            if until.is_some_and(|u| self.now() >= u) {
                 continue;
             }
+            self.waited = 0;
+            self.in_window = true;
             self.interleaver
                 .order(self.window_number, self.config.vcpus, &mut order);
             for id in &order {
@@ -148,6 +175,7 @@ impl Machine {
                     break;
                 }
             }
+            self.in_window = false;
             self.window_number += (self.slice_end - self.window) / quantum;
             self.window = self.slice_end;
         }
@@ -170,7 +198,11 @@ impl Machine {
                 return Err(self.halt_for_ever());
             };
             if first >= self.window + quantum {
-                self.window = until.map_or(first, |u| first.min(u.0.max(self.window)));
+                if let Some(u) = until.filter(|u| u.0 <= first) {
+                    self.waited = u.0;
+                    return Ok(());
+                }
+                self.window = first;
             }
         }
         let mut windows = 1;

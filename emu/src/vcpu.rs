@@ -29,6 +29,7 @@ pub(crate) struct Letter {
 }
 
 /// A vCPU.
+#[derive(Clone)]
 pub(crate) struct Vcpu {
     pub(crate) activity: Activity,
     /// Its registers, unless it is the one that is loaded.

@@ -56,9 +56,10 @@ const NAMES: [&str; 16] = [
 ];
 
 impl Machine {
-    /// The start of the current window.
+    /// The time that the machine has reached: the start of the current window, or, with nothing to
+    /// do, the time up to which it was asked to run.
     pub fn now(&self) -> Cycles {
-        Cycles(self.window)
+        Cycles(self.window.max(self.waited))
     }
 
     /// A vCPU's clock and retired instructions.
@@ -66,7 +67,7 @@ impl Machine {
         let v = self.vcpu(vcpu);
         let idle = v.activity != Activity::Running;
         let cycles = if idle {
-            v.cycles.max(self.window)
+            v.cycles.max(self.now().0)
         } else {
             v.cycles
         };

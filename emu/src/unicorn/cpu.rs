@@ -99,6 +99,11 @@ impl CpuState {
         Space::new(cr(0), cr(3), cr(4), self.u64_at(at::EFER))
     }
 
+    /// Whether debug register 7 enables a breakpoint: the engine then has records of its own.
+    pub(crate) fn has_breakpoints(&self) -> bool {
+        self.u64_at(at::DR7) & 0xff != 0
+    }
+
     fn u64_at(&self, offset: usize) -> u64 {
         let bytes = self.0[offset..offset + 8].try_into().expect("8 bytes");
         u64::from_le_bytes(bytes)
