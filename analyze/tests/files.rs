@@ -43,6 +43,7 @@ fn manifest() -> Manifest {
             size: 1,
             embedded: false,
         },
+        files: Default::default(),
         command_line: "workload=affinity".into(),
         cpus: 2,
         ram_bytes: 256 << 20,

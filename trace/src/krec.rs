@@ -60,8 +60,8 @@ pub use error::Error;
 pub use hash::{StreamHash, hex};
 pub use reader::{Completeness, Events, Recording};
 pub use tables::{
-    BASE_COLUMNS, ConsoleLine, EndOfRun, ImageId, Inlined, Manifest, OutcomeRow, RecordedField,
-    RecordedSchema, Symbol, SymbolRow, TaskRow,
+    BASE_COLUMNS, ConsoleLine, EndOfRun, FileId, GuestFiles, ImageId, Inlined, Manifest,
+    OutcomeRow, RecordedField, RecordedSchema, Symbol, SymbolRow, TaskRow,
 };
 pub use writer::Writer;
 

@@ -61,9 +61,9 @@ pub struct ScenarioArgs {
     /// Length of a window in cycles (1 cycle = 1 instruction = 1 ns)
     #[arg(long, value_name = "CYCLES", default_value_t = 1000)]
     pub quantum: u64,
-    /// What the kernel does after the boot
-    #[arg(long, value_name = "NAME", default_value = "affinity")]
-    pub workload: String,
+    /// What the built-in kernel does after the boot [default: affinity]
+    #[arg(long, value_name = "NAME")]
+    pub workload: Option<String>,
     /// More words for the kernel's command line
     #[arg(
         long,
@@ -72,15 +72,29 @@ pub struct ScenarioArgs {
         hide_default_value = true
     )]
     pub append: String,
-    /// Boot this kernel (an ELF with DWARF) and not the built-in one
-    #[arg(long, value_name = "FILE")]
-    pub kernel: Option<PathBuf>,
+    /// The guest's files.
+    #[command(flatten)]
+    pub guest: GuestArgs,
     /// Stop at this virtual time: 12.5ms, 3s, end [default: power-off, at most 10s]
     #[arg(long, value_name = "TIME")]
     pub until: Option<TimeArg>,
     /// Print what the guest writes to its console
     #[arg(long)]
     pub console: bool,
+}
+
+/// The files of a guest that is not the built-in one.
+#[derive(Args, Debug, Clone, Default)]
+pub struct GuestArgs {
+    /// The kernel: an ELF image, or an unmodified Linux (vmlinuz) [default: the built-in one]
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// The ELF file with that kernel's DWARF, where it is a file of its own (vmlinux)
+    #[arg(long, value_name = "FILE")]
+    pub debug: Option<PathBuf>,
+    /// The initial RAM disk that the kernel starts /init from
+    #[arg(long, value_name = "FILE")]
+    pub initrd: Option<PathBuf>,
 }
 
 /// `record`.
@@ -134,9 +148,9 @@ pub struct CallsArgs {
     /// The function to reach
     #[arg(long, value_name = "FUNCTION")]
     pub to: String,
-    /// The kernel, for a recording made with --no-image
-    #[arg(long, value_name = "FILE")]
-    pub kernel: Option<PathBuf>,
+    /// Where the files that the recording does not hold are now.
+    #[command(flatten)]
+    pub guest: GuestArgs,
 }
 
 /// `info`.
@@ -145,7 +159,10 @@ pub struct InfoArgs {
     /// The kernel to describe [default: the built-in one]
     #[arg(value_name = "FILE")]
     pub kernel: Option<PathBuf>,
-    /// Also write the image to this file
+    /// The ELF file with that kernel's DWARF, where it is a file of its own (vmlinux)
+    #[arg(long, value_name = "FILE")]
+    pub debug: Option<PathBuf>,
+    /// Also write the ELF image to this file
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }

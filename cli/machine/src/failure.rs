@@ -19,7 +19,7 @@ pub fn is_of_the_guest(error: &emu::Error) -> bool {
 }
 
 /// The error and its place, for people; the guest's own word of a panic first.
-pub fn describe(error: &emu::Error, panic: Option<&str>, image: &Image) -> String {
+pub fn describe(error: &emu::Error, panic: Option<&str>, image: Option<&Image>) -> String {
     let mut text = match panic {
         Some(panic) => format!("{panic}\n  then: {}", error.message()),
         None => error.message().to_owned(),
@@ -50,8 +50,8 @@ pub fn describe(error: &emu::Error, panic: Option<&str>, image: &Image) -> Strin
 }
 
 /// `__schedule+0x1c (kernel/sched/core.rs:412)`, as far as the image knows.
-pub fn place(at: VirtAddr, image: &Image) -> String {
-    match image.symbol(Addr(at.0), false) {
+pub fn place(at: VirtAddr, image: Option<&Image>) -> String {
+    match image.and_then(|image| image.symbol(Addr(at.0), false)) {
         Some(symbol) => {
             let mut text = format!("{}+{:#x}", symbol.name, symbol.offset);
             if let (Some(file), Some(line)) = (&symbol.file, symbol.line) {
@@ -59,6 +59,7 @@ pub fn place(at: VirtAddr, image: &Image) -> String {
             }
             text
         }
+        None if image.is_none() => format!("{:#x}", at.0),
         None => format!("{:#x}, where the image has no symbol", at.0),
     }
 }

@@ -11,6 +11,7 @@ mod builtin;
 mod cmd;
 mod exit;
 mod failure;
+mod guest;
 mod interrupt;
 mod plan;
 mod probes;

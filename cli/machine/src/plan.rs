@@ -1,24 +1,24 @@
 //! What the arguments mean: the kernel read, the defaults filled in, the scenario checked as far as
 //! that needs no machine.
 
-use std::borrow::Cow;
-use std::fs;
-use std::path::Path;
-
 use anyhow::{Context, bail};
-use emu::{Cycles, MachineConfig, PolicyKind};
+use emu::{Cycles, Machine, MachineConfig, PolicyKind};
 use trace::image::Image;
 use trace::krec::Manifest;
 use trace::time_arg::TimeArg;
 
 use crate::args::{Policy, ScenarioArgs};
-use crate::builtin;
+use crate::guest::Guest;
 
 /// Version 1 of the cost model: every instruction is one cycle, and a second has 10^9 of them.
 pub const CYCLES_PER_SECOND: u64 = 1_000_000_000;
 const COST_MODEL: u32 = 1;
 /// The workloads of the built-in kernel (`kernel-image/src/kernel/kreplay`).
 const WORKLOADS: [&str; 2] = ["affinity", "idle"];
+/// The workload of the built-in kernel, unless `--workload` says otherwise.
+const DEFAULT_WORKLOAD: &str = "affinity";
+/// What a recording of Linux calls what it did.
+const INIT: &str = "/init";
 /// How long a run lasts at most, unless `--until` says otherwise.
 const DEFAULT_END: Cycles = Cycles(10 * CYCLES_PER_SECOND);
 /// The seed of a policy that draws, unless `--seed` says otherwise: a run without a seed is a run with
@@ -29,10 +29,8 @@ const DEFAULT_SEED: u64 = 1;
 pub struct Scenario {
     /// The machine.
     pub config: MachineConfig,
-    /// The kernel's ELF file.
-    pub elf: Cow<'static, [u8]>,
-    /// Its names, lines and types.
-    pub image: Image,
+    /// The kernel and its files.
+    pub guest: Guest,
     /// The workload that the kernel is asked for.
     pub workload: String,
     /// When the run ends at the latest.
@@ -44,23 +42,29 @@ pub struct Scenario {
 impl Scenario {
     /// Reads the kernel and fills in the defaults. Prints warnings.
     pub fn new(args: &ScenarioArgs) -> anyhow::Result<Scenario> {
-        if args.kernel.is_none() {
-            check_workload(&args.workload)?;
+        if args.guest.kernel.is_none()
+            && let Some(workload) = &args.workload
+        {
+            check_workload(workload)?;
         }
-        let (elf, image) = kernel(args.kernel.as_deref())?;
+        let guest = Guest::open(&args.guest)?;
+        let (workload, command_line) = match guest.is_linux() {
+            true => linux(args)?,
+            false => ours(args),
+        };
         let config = MachineConfig {
             vcpus: args.smp,
             ram_bytes: u64::from(args.mem) << 20,
             quantum: Cycles(args.quantum),
             policy: policy(args),
-            command_line: command_line(&args.workload, &args.append),
+            command_line,
+            hang_limit: hang_limit(&guest),
             ..MachineConfig::default()
         };
         Ok(Scenario {
             config,
-            elf,
-            image,
-            workload: args.workload.clone(),
+            guest,
+            workload,
             until: until(args.until)?,
             console: args.console,
         })
@@ -69,17 +73,9 @@ impl Scenario {
     /// The scenario that a recording's manifest tells, to execute it again.
     pub fn again(
         manifest: &Manifest,
-        elf: Vec<u8>,
+        guest: Guest,
         until: Option<Cycles>,
     ) -> anyhow::Result<Scenario> {
-        let image = Image::parse("the recording's image", &elf)?;
-        if trace::krec::hex(image.sha256()) != manifest.image.sha256 {
-            bail!(
-                "this kernel is not the one that was recorded: SHA-256 {} and not {}; give the recorded one with --kernel",
-                trace::krec::hex(image.sha256()),
-                manifest.image.sha256
-            );
-        }
         let policy = match (manifest.policy.as_str(), manifest.seed) {
             ("round-robin", _) => PolicyKind::RoundRobin,
             ("random", Some(seed)) => PolicyKind::Random { seed },
@@ -94,27 +90,36 @@ impl Scenario {
             ipi_latency: Some(Cycles(manifest.ipi_latency)),
             policy,
             command_line: manifest.command_line.clone(),
-            ..MachineConfig::default()
+            hang_limit: hang_limit(&guest),
         };
         Ok(Scenario {
             config,
-            elf: Cow::Owned(elf),
-            image,
+            guest,
             workload: manifest.workload.clone(),
             until,
             console: false,
         })
     }
 
-    /// Whether a machine for this scenario can be made, before any file is touched.
-    pub fn check(&self) -> anyhow::Result<()> {
-        match emu::Machine::new(&self.config, &self.elf) {
-            Ok(_) => Ok(()),
+    /// A machine in the state it is switched on in.
+    pub fn machine(&self) -> anyhow::Result<Machine> {
+        match self.guest.machine(&self.config) {
+            Ok(machine) => Ok(machine),
             Err(error) if error.kind() == emu::ErrorKind::BadImage => {
-                Err(error).with_context(|| format!("cannot boot {}", self.image.name()))
+                Err(error).with_context(|| format!("cannot boot {}", self.guest.name()))
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The kernel's names, for what cannot be done without.
+    pub fn image(&self) -> anyhow::Result<&Image> {
+        self.guest.image().with_context(|| {
+            format!(
+                "{} has no names in it: give the vmlinux with its DWARF with --debug",
+                self.guest.name()
+            )
+        })
     }
 
     /// The policy and its seed, for people.
@@ -133,12 +138,8 @@ impl Scenario {
         };
         Manifest {
             kreplay: env!("CARGO_PKG_VERSION").to_owned(),
-            image: trace::krec::ImageId {
-                build_id: self.image.build_id().map(str::to_owned),
-                sha256: trace::krec::hex(self.image.sha256()),
-                size: self.image.size(),
-                embedded,
-            },
+            image: self.guest.image_id(embedded),
+            files: self.guest.files().clone(),
             command_line: self.config.command_line.clone(),
             cpus: self.config.vcpus,
             ram_bytes: self.config.ram_bytes,
@@ -150,22 +151,6 @@ impl Scenario {
             workload: self.workload.clone(),
             until: self.until.map(|cycles| cycles.0),
             cost_model: COST_MODEL,
-        }
-    }
-}
-
-/// The kernel named, or the built-in one.
-pub fn kernel(path: Option<&Path>) -> anyhow::Result<(Cow<'static, [u8]>, Image)> {
-    match path {
-        None => {
-            let image = Image::parse("the built-in kernel", builtin::VMLINUX)?;
-            Ok((Cow::Borrowed(builtin::VMLINUX), image))
-        }
-        Some(path) => {
-            let elf = fs::read(path)
-                .with_context(|| format!("cannot read the kernel {}", path.display()))?;
-            let image = Image::parse(&path.display().to_string(), &elf)?;
-            Ok((Cow::Owned(elf), image))
         }
     }
 }
@@ -185,13 +170,55 @@ fn policy(args: &ScenarioArgs) -> PolicyKind {
     kind
 }
 
-fn command_line(workload: &str, append: &str) -> String {
-    let mut line = format!("workload={workload}");
-    if !append.is_empty() {
-        line.push(' ');
-        line.push_str(append);
+/// Workload and command line of a kernel that speaks ours: the built-in one, and what was made of it.
+fn ours(args: &ScenarioArgs) -> (String, String) {
+    let workload = args.workload.as_deref().unwrap_or(DEFAULT_WORKLOAD);
+    let line = with_more(&format!("workload={workload}"), &args.append);
+    (workload.to_owned(), line)
+}
+
+/// The command line of an unmodified Linux:
+///
+/// | words | why |
+/// |---|---|
+/// | `console=ttyS0 earlyprintk=serial,ttyS0,115200` | the machine's UART is the console, from the first line |
+/// | `nokaslr` | the kernel lies where its names say; the loader leaves it no choice anyway |
+/// | `mitigations=off nopti` | this CPU does not speculate |
+/// | `tsc=reliable` | the TSC is the clock, nothing watches it |
+/// | `noapic pci=off` | there is no IOAPIC and no PCI |
+/// | `idle=halt` | an idle CPU halts, and its time is jumped over |
+/// | `nowatchdog` | no watchdog threads beside those that are looked at |
+/// | `cryptomgr.notests audit=0 apparmor=0` | less boot that has nothing to do with scheduling |
+/// | `8250.nr_uarts=1` | one UART is there |
+/// | `printk.devkmsg=on` | what init writes to /dev/kmsg comes out whole |
+/// | `panic=-1` | a panic ends the run at once |
+const LINUX: &str = "console=ttyS0 earlyprintk=serial,ttyS0,115200 nokaslr mitigations=off nopti tsc=reliable \
+     noapic pci=off idle=halt nowatchdog cryptomgr.notests audit=0 apparmor=0 8250.nr_uarts=1 \
+     printk.devkmsg=on panic=-1";
+
+fn linux(args: &ScenarioArgs) -> anyhow::Result<(String, String)> {
+    if args.workload.is_some() {
+        bail!(
+            "--workload is for the built-in kernel: a Linux does what the /init of its --initrd does"
+        );
     }
-    line
+    Ok((INIT.to_owned(), with_more(LINUX, &args.append)))
+}
+
+fn with_more(line: &str, append: &str) -> String {
+    match append {
+        "" => line.to_owned(),
+        append => format!("{line} {append}"),
+    }
+}
+
+/// How long nothing may happen. Of a kernel without names no task switch is seen, so a process that
+/// computes looks like a hang, and is given the time that a run lasts.
+fn hang_limit(guest: &Guest) -> Cycles {
+    match guest.image() {
+        Some(_) => MachineConfig::default().hang_limit,
+        None => DEFAULT_END,
+    }
 }
 
 fn until(arg: Option<TimeArg>) -> anyhow::Result<Option<Cycles>> {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use emu::{CpuView, Cycles, Exception, Machine, Observer, Outcome, Site, Stamp, VirtAddr};
 use trace::krec::{EndOfRun, OutcomeRow, Writer};
-use trace_live::{LiveError, Recorder};
+use trace_live::{ConsoleRecorder, LiveError, Recorder};
 
 use crate::failure;
 use crate::interrupt::Interrupt;
@@ -43,12 +43,16 @@ pub fn record<W: Write>(
     extra: Option<&mut ExtraProbes>,
     outside: &Outside<'_>,
 ) -> anyhow::Result<(Finished, W)> {
-    let mut machine = Machine::new(&scenario.config, &scenario.elf)?;
-    let mut writer = Writer::new(file, name, &scenario.manifest(embed))?;
-    if embed {
-        writer.image(&scenario.elf)?;
+    let mut machine = scenario.machine()?;
+    let held = scenario.guest.to_embed().filter(|_| embed);
+    let mut writer = Writer::new(file, name, &scenario.manifest(held.is_some()))?;
+    if let Some(elf) = held {
+        writer.image(elf)?;
     }
-    let mut recorder = Recorder::new(writer, &scenario.image, scenario.config.vcpus)?;
+    let Some(image) = scenario.guest.image() else {
+        return record_console(scenario, &mut machine, writer, extra, outside);
+    };
+    let mut recorder = Recorder::new(writer, image, scenario.config.vcpus)?;
     if !recorder.missing().is_empty() {
         outside.progress.suspend(|| {
             eprintln!(
@@ -67,6 +71,34 @@ pub fn record<W: Write>(
     }
     let (row, failure) = outcome_row(ended, scenario)?;
     let (end, file) = recorder.finish(&mut machine, row).map_err(|e| {
+        let hint = hint(&e);
+        with_hint(e, hint)
+    })?;
+    Ok((Finished { end, failure }, file))
+}
+
+/// Records a guest that no names are known of.
+fn record_console<W: Write>(
+    scenario: &Scenario,
+    machine: &mut Machine,
+    writer: Writer<W>,
+    extra: Option<&mut ExtraProbes>,
+    outside: &Outside<'_>,
+) -> anyhow::Result<(Finished, W)> {
+    outside.progress.suspend(|| {
+        eprintln!(
+            "warning: {} has no names in it, so only its console is recorded; give the vmlinux with its DWARF with --debug",
+            scenario.guest.name()
+        );
+    });
+    let mut recorder = ConsoleRecorder::new(writer, scenario.config.vcpus);
+    let ended = watched(machine, &mut recorder, extra, outside, scenario.until);
+    let (row, failure) = match recorder.error() {
+        // The run was ended because nothing more can be recorded; `finish` says why.
+        Some(_) => (OutcomeRow::Interrupted, None),
+        None => outcome_row(ended, scenario)?,
+    };
+    let (end, file) = recorder.finish(machine, row).map_err(|e| {
         let hint = hint(&e);
         with_hint(e, hint)
     })?;
@@ -135,7 +167,7 @@ pub fn outcome_row(
         Ok(Outcome::UntilReached) => Ok((OutcomeRow::UntilReached, None)),
         Ok(Outcome::StoppedByObserver) => Ok((OutcomeRow::Interrupted, None)),
         Err(error) if failure::is_of_the_guest(&error) => {
-            let text = failure::describe(&error, ended.panic.as_deref(), &scenario.image);
+            let text = failure::describe(&error, ended.panic.as_deref(), scenario.guest.image());
             Ok((
                 OutcomeRow::GuestFailed {
                     error: text.clone(),

@@ -33,6 +33,14 @@ impl<'a> Kernel<'a> {
         })
     }
 
+    /// The same kernel, which no longer borrows its file.
+    pub fn into_owned(self) -> Kernel<'static> {
+        Kernel {
+            elf: Cow::Owned(self.elf.into_owned()),
+            setup: self.setup,
+        }
+    }
+
     /// The ELF image.
     pub fn elf(&self) -> &[u8] {
         &self.elf

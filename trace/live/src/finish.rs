@@ -80,7 +80,12 @@ fn row(
 }
 
 /// How the run ended. The numbers that the writer knows are filled in by it.
-pub fn end(machine: &mut Machine, cpus: u32, image: &Image, outcome: OutcomeRow) -> EndOfRun {
+pub fn end(
+    machine: &mut Machine,
+    cpus: u32,
+    image: Option<&Image>,
+    outcome: OutcomeRow,
+) -> EndOfRun {
     let summary = machine.summary();
     let cpus = 0..cpus;
     // Not the translator's blocks: where probes split them is no property of the run.
@@ -127,7 +132,7 @@ pub fn end(machine: &mut Machine, cpus: u32, image: &Image, outcome: OutcomeRow)
         machine_digest: hex(machine.digest()),
         longest_stretch: machine.longest_stretch().0,
         late_ipis: summary.late_ipis,
-        counters: kernel_counters(machine, image),
+        counters: image.map_or_else(BTreeMap::new, |image| kernel_counters(machine, image)),
         machine: counters,
         console_bytes: 0,
     }

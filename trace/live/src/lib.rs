@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 pub mod calls;
+mod console;
 mod error;
 mod finish;
 mod hooks;
@@ -32,6 +33,7 @@ mod layout;
 mod recorder;
 mod view;
 
+pub use console::ConsoleRecorder;
 pub use error::LiveError;
 pub use recorder::Recorder;
 pub use view::{CpuTarget, MachineTarget};

@@ -25,7 +25,7 @@ use crate::layout::{Layout, Task, switch_state};
 use crate::view::CpuTarget;
 
 /// The file is brought up to date at least once in so much virtual time, so that a kill loses little.
-const FLUSH_EVERY: u64 = 200_000_000;
+pub(crate) const FLUSH_EVERY: u64 = 200_000_000;
 
 /// Records the default events of a run.
 pub struct Recorder<'a, W: Write> {
@@ -147,7 +147,7 @@ impl<'a, W: Write> Recorder<'a, W> {
         }
         self.writer
             .tasks(&finish::tasks(machine, self.cpus, self.image, &self.layout))?;
-        let end = finish::end(machine, self.cpus, self.image, outcome);
+        let end = finish::end(machine, self.cpus, Some(self.image), outcome);
         Ok(self.writer.finish(end)?)
     }
 

@@ -16,6 +16,9 @@ pub struct Manifest {
     pub kreplay: String,
     /// The guest kernel.
     pub image: ImageId,
+    /// The files of the guest that the recording does not hold.
+    #[serde(default, skip_serializing_if = "GuestFiles::is_empty")]
+    pub files: GuestFiles,
     /// The guest's kernel command line.
     pub command_line: String,
     /// Number of CPUs.
@@ -51,6 +54,37 @@ pub struct ImageId {
     pub size: u64,
     /// Whether the recording holds the file itself.
     pub embedded: bool,
+}
+
+/// Files that a run was made from and that executing it again needs; by the paths they were given as.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestFiles {
+    /// Where the kernel was, if the recording does not hold it; [`ImageId`] says which it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// The ELF file with the kernel's DWARF, if that is another file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debug: Option<FileId>,
+    /// The initial RAM disk, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initrd: Option<FileId>,
+}
+
+impl GuestFiles {
+    fn is_empty(&self) -> bool {
+        *self == GuestFiles::default()
+    }
+}
+
+/// A file outside of the recording.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileId {
+    /// Its path as it was given.
+    pub path: String,
+    /// Its SHA-256 in hexadecimal.
+    pub sha256: String,
+    /// Its size in bytes.
+    pub size: u64,
 }
 
 /// An event kind as the recording declares it.

@@ -100,6 +100,7 @@ pub fn manifest(size: u64) -> Manifest {
             size,
             embedded: size > 0,
         },
+        files: Default::default(),
         command_line: "workload=affinity".into(),
         cpus: 2,
         ram_bytes: 256 << 20,

@@ -4,17 +4,16 @@
 //! the same run is checked by the hash of the machine's final state.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io::{self, Write};
 
-use anyhow::{Context, bail};
-use emu::{Cycles, Machine, Outcome};
+use anyhow::bail;
+use emu::{Cycles, Outcome};
 use trace::krec::{EndOfRun, OutcomeRow, Recording};
 use trace_live::calls::{CallNode, Calls};
 
 use crate::args::CallsArgs;
-use crate::builtin;
 use crate::exit::Exit;
+use crate::guest::Guest;
 use crate::interrupt::Interrupt;
 use crate::plan::Scenario;
 use crate::progress::Progress;
@@ -30,9 +29,10 @@ pub fn run(args: &CallsArgs) -> anyhow::Result<Exit> {
             recording.completeness()
         );
     };
-    let scenario = Scenario::again(recording.manifest(), elf(&recording, args)?, until(end))?;
-    let mut calls = Calls::new(&scenario.image, &args.from, &args.to)?;
-    let mut machine = Machine::new(&scenario.config, &scenario.elf)?;
+    let guest = Guest::of_recording(&recording, &args.guest)?;
+    let scenario = Scenario::again(recording.manifest(), guest, until(end))?;
+    let mut calls = Calls::new(scenario.image()?, &args.from, &args.to)?;
+    let mut machine = scenario.machine()?;
     calls.attach(&mut machine);
     let progress = Progress::new("executing again");
     let interrupt = Interrupt::install()?;
@@ -69,22 +69,6 @@ fn until(end: &EndOfRun) -> Option<Cycles> {
 /// is not a time that can be named exactly.
 fn same_end(again: &OutcomeRow, recorded: &OutcomeRow) -> bool {
     again == recorded && *recorded != OutcomeRow::Interrupted
-}
-
-fn elf(recording: &Recording, args: &CallsArgs) -> anyhow::Result<Vec<u8>> {
-    match (&args.kernel, recording.image()?) {
-        (Some(path), _) => {
-            fs::read(path).with_context(|| format!("cannot read the kernel {}", path.display()))
-        }
-        (None, Some(image)) => Ok(image),
-        (None, None) if recording.manifest().image.sha256 == builtin::SHA256 => {
-            Ok(builtin::VMLINUX.to_vec())
-        }
-        (None, None) => bail!(
-            "{} does not hold its kernel (it was made with --no-image), and the built-in one is another; give it with --kernel",
-            args.recording.display()
-        ),
-    }
 }
 
 fn print(calls: &Calls<'_>, args: &CallsArgs) -> anyhow::Result<Exit> {

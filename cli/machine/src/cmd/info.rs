@@ -5,35 +5,51 @@ use std::io::{self, Write};
 
 use anyhow::Context;
 
-use crate::args::InfoArgs;
+use crate::args::{GuestArgs, InfoArgs};
 use crate::exit::Exit;
-use crate::{builtin, plan};
+use crate::guest::Guest;
 
 /// Runs the command.
 pub fn run(args: &InfoArgs) -> anyhow::Result<Exit> {
-    let (elf, image) = plan::kernel(args.kernel.as_deref())?;
+    let guest = Guest::open(&GuestArgs {
+        kernel: args.kernel.clone(),
+        debug: args.debug.clone(),
+        initrd: None,
+    })?;
+    let id = guest.image_id(false);
     let mut out = io::stdout().lock();
-    let sha256 = trace::krec::hex(image.sha256());
-    writeln!(out, "image:       {}", image.name())?;
-    writeln!(out, "build-id:    {}", image.build_id().unwrap_or("none"))?;
-    let same = if sha256 == builtin::SHA256 {
+    writeln!(out, "image:       {}", guest.name())?;
+    if let Some(version) = guest.version() {
+        writeln!(out, "version:     {version}")?;
+    }
+    writeln!(
+        out,
+        "build-id:    {}",
+        id.build_id.as_deref().unwrap_or("none")
+    )?;
+    let same = if guest.is_builtin() {
         " (the built-in kernel)"
     } else {
         ""
     };
-    writeln!(out, "sha256:      {sha256}{same}")?;
-    writeln!(out, "size:        {} bytes", image.size())?;
-    writeln!(out, "functions:   {}", image.code_symbols().count())?;
-    writeln!(out, "tracepoints: {} sites", image.tracepoints().len())?;
-    let mut last = "";
-    for site in image.tracepoints() {
-        if site.name != last {
-            writeln!(out, "  {:#018x} {}", site.addr.0, site.name)?;
+    writeln!(out, "sha256:      {}{same}", id.sha256)?;
+    writeln!(out, "size:        {} bytes", id.size)?;
+    match guest.image() {
+        Some(image) => {
+            writeln!(out, "functions:   {}", image.code_symbols().count())?;
+            writeln!(out, "tracepoints: {} sites", image.tracepoints().len())?;
+            let mut last = "";
+            for site in image.tracepoints() {
+                if site.name != last {
+                    writeln!(out, "  {:#018x} {}", site.addr.0, site.name)?;
+                }
+                last = &site.name;
+            }
         }
-        last = &site.name;
+        None => writeln!(out, "functions:   not known; give the vmlinux with --debug")?,
     }
     if let Some(path) = &args.output {
-        fs::write(path, &elf).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::write(path, guest.elf()).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(Exit::Done)
 }

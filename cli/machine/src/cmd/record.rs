@@ -17,7 +17,8 @@ use crate::session::{self, Finished, Outside};
 /// Runs the command.
 pub fn run(args: &RecordArgs) -> anyhow::Result<Exit> {
     let scenario = Scenario::new(&args.scenario)?;
-    scenario.check()?;
+    // Whether it can be made at all, before any file is touched.
+    scenario.machine()?;
     let interrupt = Interrupt::install()?;
     let progress = Progress::new("recording");
     let outside = Outside {
@@ -58,21 +59,29 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<Exit> {
     })
 }
 
-/// The recording may not replace the kernel that it records.
+/// The recording may not replace a file that it is made from.
 fn refuse_input_as_output(args: &RecordArgs) -> anyhow::Result<()> {
-    if let Some(kernel) = &args.scenario.kernel
-        && let (Ok(input), Ok(output)) = (kernel.canonicalize(), args.output.canonicalize())
-        && input == output
-    {
-        bail!(
-            "{} is the kernel to boot; give the recording another name with -o",
-            args.output.display()
-        );
+    let files = &args.scenario.guest;
+    let inputs = [
+        (&files.kernel, "the kernel to boot"),
+        (&files.debug, "the file with the kernel's names"),
+        (&files.initrd, "the initial RAM disk"),
+    ];
+    for (path, what) in inputs {
+        if let Some(path) = path
+            && let (Ok(input), Ok(output)) = (path.canonicalize(), args.output.canonicalize())
+            && input == output
+        {
+            bail!(
+                "{} is {what}; give the recording another name with -o",
+                args.output.display()
+            );
+        }
     }
     Ok(())
 }
 
-/// Five lines: what was written, what ran, how it ended, how long it took, and the hash.
+/// Six lines: what was written, what ran, how it ended, how long it took, and the hashes.
 fn summary(
     args: &RecordArgs,
     scenario: &Scenario,
@@ -94,7 +103,10 @@ fn summary(
         path.display(),
         end.events,
         bytes as f64 / f64::from(1 << 20),
-        if args.no_image { "no" } else { "the" },
+        match scenario.guest.to_embed() {
+            Some(_) if !args.no_image => "the",
+            _ => "no",
+        },
     )?;
     writeln!(
         out,
@@ -119,5 +131,6 @@ fn summary(
         insns as f64 / took.as_secs_f64() / 1e6
     )?;
     writeln!(out, "sha256: {} (events)", end.stream_sha256)?;
+    writeln!(out, "sha256: {} (machine)", end.machine_digest)?;
     Ok(())
 }

@@ -3,7 +3,6 @@
 
 use std::io::{self, Write};
 
-use emu::Machine;
 use trace::krec::OutcomeRow;
 
 use crate::args::RunArgs;
@@ -20,10 +19,10 @@ const PROBE_SEED: u64 = 1;
 /// Runs the command.
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let scenario = Scenario::new(&args.scenario)?;
-    let mut machine = Machine::new(&scenario.config, &scenario.elf)?;
+    let mut machine = scenario.machine()?;
     let mut extra = match args.probes {
         0 => None,
-        count => Some(ExtraProbes::draw(&scenario.image, count, PROBE_SEED)?),
+        count => Some(ExtraProbes::draw(scenario.image()?, count, PROBE_SEED)?),
     };
     let interrupt = Interrupt::install()?;
     let progress = Progress::new("running");

@@ -72,7 +72,7 @@ fn once(
     let mut extra = match probes {
         0 => None,
         count => Some(ExtraProbes::draw(
-            &scenario.image,
+            scenario.image()?,
             count,
             u64::from(number),
         )?),

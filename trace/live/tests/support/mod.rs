@@ -55,6 +55,7 @@ fn manifest(image: &Image) -> Manifest {
             size: image.size(),
             embedded: true,
         },
+        files: Default::default(),
         command_line: String::new(),
         cpus: 1,
         ram_bytes: 64 << 20,
