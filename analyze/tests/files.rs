@@ -46,6 +46,7 @@ fn manifest() -> Manifest {
         files: Default::default(),
         command_line: "workload=affinity".into(),
         cpus: 2,
+        topology: None,
         ram_bytes: 256 << 20,
         quantum: 1_000,
         ipi_latency: 2_000,

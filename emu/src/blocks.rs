@@ -38,7 +38,7 @@ impl Block {
 
     /// Whether a legal stop follows the block.
     pub(crate) fn ends_legally(&self) -> bool {
-        matches!(self.last(), Kind::Transfer | Kind::Rep | Kind::Halt)
+        self.last().is_legal_end()
     }
 }
 

@@ -1,10 +1,11 @@
 //! What a machine is made of: CPUs, memory, time model, command line. No default seed exists.
 
 use crate::error::{Error, ErrorKind};
+use crate::topology::Topology;
 use crate::units::Cycles;
 
 /// The most vCPUs a machine can have.
-pub const MAX_VCPUS: u32 = 16;
+pub const MAX_VCPUS: u32 = 64;
 
 /// The longest kernel command line, without its terminator.
 pub const MAX_COMMAND_LINE: usize = 2047;
@@ -31,8 +32,10 @@ impl PolicyKind {
 /// Everything that decides a run, besides the kernel image.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MachineConfig {
-    /// Emulated CPUs, 1 to 16.
+    /// Emulated CPUs, 1 to 64.
     pub vcpus: u32,
+    /// How they are packaged; `None` is one package of cores with one thread each.
+    pub topology: Option<Topology>,
     /// Guest memory in bytes, a multiple of 1 MiB, 64 MiB to 3 GiB.
     pub ram_bytes: u64,
     /// Length of a window.
@@ -51,6 +54,7 @@ impl Default for MachineConfig {
     fn default() -> Self {
         Self {
             vcpus: 2,
+            topology: None,
             ram_bytes: 256 << 20,
             quantum: Cycles(1_000),
             ipi_latency: None,
@@ -68,6 +72,16 @@ impl MachineConfig {
         self.ipi_latency.unwrap_or(Cycles((2 * q).max(q + 1_000)))
     }
 
+    /// The packaging in force.
+    pub(crate) fn shape(&self) -> Topology {
+        self.topology.unwrap_or(Topology::flat(self.vcpus))
+    }
+
+    /// The APIC id of a vCPU: a byte, for every topology that was checked.
+    pub(crate) fn apic_id(&self, vcpu: u32) -> u8 {
+        self.shape().apic_id(vcpu) as u8
+    }
+
     /// Checks every value against its range.
     pub(crate) fn validate(&self) -> Result<(), Error> {
         let bad = |m: String| Err(Error::new(ErrorKind::BadConfig, m));
@@ -76,6 +90,9 @@ impl MachineConfig {
                 "{} vCPUs: this machine has 1 to {MAX_VCPUS}",
                 self.vcpus
             ));
+        }
+        if let Some(topology) = self.topology {
+            topology.validate(self.vcpus)?;
         }
         if self.ram_bytes < 64 << 20
             || self.ram_bytes > 3 << 30

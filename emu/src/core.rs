@@ -19,13 +19,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::blocks::{self, Blocks, Line, flag};
 use crate::decode::{Decoder, Kind, Mode};
 use crate::deliver::{self, DOUBLE_FAULT, Nested, Source};
-use crate::device::cmos::Cmos;
-use crate::device::serial::Serial;
+use crate::device::board::Board;
 use crate::error::{Error, ErrorKind};
 use crate::observe::{CpuView, Exception, Observer, Requests, Site};
 use crate::paging::{Access, Space};
+use crate::snapshot::{Saved, Writer};
+use crate::topology::Topology;
 use crate::unicorn::{Cpu, Flow, hf};
 use crate::units::{Cycles, Insns, Stamp, VcpuId, VirtAddr};
+use crate::vcpu::Nmi;
 pub(crate) use saved::CoreState;
 use sites::{Sites, purpose};
 use verify::Verify;
@@ -70,6 +72,8 @@ pub(crate) struct Core {
     pub(crate) limit: u64,
     /// An interrupt waits for IF or for the end of a shadow.
     pub(crate) interrupt_waits: bool,
+    /// NMIs at the running vCPU.
+    pub(crate) nmi: Nmi,
     /// The position follows an instruction that no legal stop follows.
     pub(crate) split: bool,
     /// Clock of the last legal stop, if `split`.
@@ -83,7 +87,7 @@ pub(crate) struct Core {
     pub(crate) stop: Option<Stop>,
 
     pub(crate) vcpu: VcpuId,
-    pub(crate) vcpus: u32,
+    topology: Topology,
     /// Cycles of the running vCPU that were no instructions: time it was halted.
     pub(crate) skipped: u64,
     pub(crate) decoder: Decoder,
@@ -100,9 +104,8 @@ pub(crate) struct Core {
     requests: Requests,
     port_accesses: (u64, usize),
 
-    serial: Serial,
-    cmos: Cmos,
-    pub(crate) power_off: bool,
+    /// The devices that all vCPUs share.
+    pub(crate) board: Board,
     /// Latest clock of a task switch, console byte or HLT.
     pub(crate) progress: u64,
     /// Instructions of each vCPU counted one by one, when that is asked for.
@@ -121,7 +124,7 @@ pub(crate) fn mode(hflags: u32) -> Mode {
 }
 
 impl Core {
-    pub(crate) fn new(vcpus: u32) -> Result<Self, Error> {
+    pub(crate) fn new(topology: Topology) -> Result<Self, Error> {
         Ok(Self {
             count: 0,
             entry: 0,
@@ -135,6 +138,7 @@ impl Core {
             blocks: Blocks::new(),
             limit: 0,
             interrupt_waits: false,
+            nmi: Nmi::default(),
             split: false,
             stretch_from: 0,
             illegal_entry: None,
@@ -144,7 +148,7 @@ impl Core {
             next_generation: 2,
             stop: None,
             vcpu: VcpuId(0),
-            vcpus,
+            topology,
             skipped: 0,
             decoder: Decoder::new()?,
             sites: Sites::new(),
@@ -155,9 +159,7 @@ impl Core {
             last_site: None,
             requests: Requests::default(),
             port_accesses: (0, 0),
-            serial: Serial::default(),
-            cmos: Cmos::default(),
-            power_off: false,
+            board: Board::new(),
             progress: 0,
             verify: None,
             unknown_ports: BTreeMap::new(),
@@ -209,7 +211,11 @@ impl Core {
 
     /// Sets the fast path's limit from everything that needs the slow one.
     pub(crate) fn rearm(&mut self) {
-        let slow = self.split || self.flush_pending || self.interrupt_waits || self.power_off;
+        let slow = self.split
+            || self.flush_pending
+            || self.interrupt_waits
+            || self.nmi != Nmi::default()
+            || self.board.wants_attention();
         self.hot_limit = if slow { 0 } else { self.limit };
     }
 
@@ -458,8 +464,10 @@ impl Core {
         if let Err(e) = self.notice_restart(cpu, pc, size) {
             return self.fatal(e.kind(), e.message().to_string());
         }
+        self.notice_iret();
         let legal = !self.split;
-        if legal && (self.count >= self.limit || self.power_off || self.can_interrupt(cpu)) {
+        let due = self.count >= self.limit || self.board.wants_attention();
+        if legal && (due || self.can_interrupt(cpu)) {
             self.stop = Some(Stop::Legal);
             return Flow::Stop;
         }
@@ -496,9 +504,20 @@ impl Core {
         Flow::Continue
     }
 
-    /// Whether an interrupt waits that could be delivered here.
+    /// Ends the blocking of NMIs when the block that was just executed ends in an IRET (SDM vol. 3,
+    /// 7.7.1).
+    fn notice_iret(&mut self) {
+        if self.nmi.blocked && self.last_kind() == Kind::Iret {
+            self.nmi.blocked = false;
+        }
+    }
+
+    /// Whether an interrupt waits that could be delivered here. The shadow of STI and MOV SS holds
+    /// NMIs back too, as the SDM allows (vol. 3, 7.8.3).
     fn can_interrupt(&self, cpu: &Cpu) -> bool {
-        self.interrupt_waits && cpu.interrupts_on() && cpu.hflags() & hf::INHIBIT_IRQ == 0
+        let nmi = self.nmi.pending && !self.nmi.blocked;
+        let open = nmi || self.interrupt_waits && cpu.interrupts_on();
+        open && cpu.hflags() & hf::INHIBIT_IRQ == 0
     }
 
     /// Delivers a vector, and what its delivery raises, up to a triple fault.
@@ -601,9 +620,8 @@ impl Core {
 
     /// The state of the devices that are not part of a vCPU, for the digest.
     pub(crate) fn device_bytes(&self) -> Vec<u8> {
-        let mut all = self.serial.bytes().to_vec();
-        all.push(self.cmos.index());
-        all.push(self.power_off.into());
-        all
+        let mut state = Writer::default();
+        self.board.save(&mut state);
+        state.into_bytes()
     }
 }

@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Plain,
     /// Jump, call, return, software interrupt, system call: taken or not, a legal stop follows.
     Transfer,
+    /// IRET: as [`Kind::Transfer`], and NMIs are not blocked after it.
+    Iret,
     /// A string instruction with a REP prefix: a legal stop follows each iteration.
     Rep,
     /// HLT.
@@ -33,6 +35,13 @@ pub(crate) enum Kind {
     PortIo,
     /// MOV to a control register, INVLPG, LMSW: cached address translations may go.
     FlushesTlb,
+}
+
+impl Kind {
+    /// Whether a legal stop follows the instruction.
+    pub(crate) fn is_legal_end(self) -> bool {
+        matches!(self, Kind::Transfer | Kind::Iret | Kind::Rep | Kind::Halt)
+    }
 }
 
 /// One decoded instruction of a block.
@@ -116,7 +125,8 @@ pub(crate) fn kind(mode: Mode, bytes: &[u8]) -> Kind {
         0x6c..=0x6f | 0xa4..=0xa7 | 0xaa..=0xaf if rep => Kind::Rep,
         0x6c..=0x6f | 0xe4..=0xe7 | 0xec..=0xef => Kind::PortIo,
         0x70..=0x7f | 0xe0..=0xe3 | 0xe8..=0xeb | 0x9a => Kind::Transfer,
-        0xc2 | 0xc3 | 0xca | 0xcb | 0xcc..=0xcf | 0xf1 => Kind::Transfer,
+        0xc2 | 0xc3 | 0xca | 0xcb | 0xcc..=0xce | 0xf1 => Kind::Transfer,
+        0xcf => Kind::Iret,
         0xff if (2..=5).contains(&reg) => Kind::Transfer,
         0xf4 => Kind::Halt,
         0x0f => two_byte(at(1), at(2)),
@@ -152,7 +162,7 @@ mod tests {
         );
         assert_eq!(long(&[0xf3, 0x90]), Kind::Plain, "pause");
         assert_eq!(long(&[0xf3, 0xc3]), Kind::Transfer, "rep ret");
-        assert_eq!(long(&[0x48, 0xcf]), Kind::Transfer, "iretq");
+        assert_eq!(long(&[0x48, 0xcf]), Kind::Iret, "iretq");
         assert_eq!(long(&[0x41, 0xff, 0xe3]), Kind::Transfer, "jmp r11");
         assert_eq!(long(&[0x48, 0xff, 0xc0]), Kind::Plain, "inc rax");
         assert_eq!(long(&[0x0f, 0x84, 0, 0, 0, 0]), Kind::Transfer);

@@ -7,11 +7,25 @@
 pub(crate) const LAPIC_BASE: u64 = 0xfee0_0000;
 pub(crate) const LAPIC_SIZE: u64 = 0x1000;
 
-/// 16550 UART, COM1.
+/// I/O APIC registers (82093AA).
+pub(crate) const IOAPIC_BASE: u64 = 0xfec0_0000;
+pub(crate) const IOAPIC_SIZE: u64 = 0x1000;
+
+/// 16550 UART, COM1, and the I/O APIC pin of its interrupt.
 pub(crate) const COM1: u16 = 0x3f8;
+pub(crate) const COM1_IRQ: usize = 4;
 /// CMOS index and data ports.
 pub(crate) const CMOS_INDEX: u16 = 0x70;
 pub(crate) const CMOS_DATA: u16 = 0x71;
+/// Status and command port of the keyboard controller.
+pub(crate) const KEYBOARD_COMMAND: u16 = 0x64;
+/// Reset control register of Intel's chip sets.
+pub(crate) const RESET_CONTROL: u16 = 0xcf9;
+/// What resets there: SYS_RST and RST_CPU.
+pub(crate) const RESET_VALUE: u8 = 6;
+/// Where firmware tells how far it is, and where old drivers write to lose time.
+pub(crate) const POST_CODE: u16 = 0x80;
+pub(crate) const IO_DELAY: u16 = 0xed;
 /// ACPI sleep control and status registers (hardware-reduced, ACPI 6.5 section 4.8.3.7).
 pub(crate) const SLEEP_CONTROL: u16 = 0x404;
 pub(crate) const SLEEP_STATUS: u16 = 0x405;

@@ -1,11 +1,11 @@
-//! The machine: an x86_64 PC of 1 to 16 CPUs, emulated by one Unicorn instance, in virtual time.
+//! The machine: an x86_64 PC of 1 to 64 CPUs, emulated by one Unicorn instance, in virtual time.
 //!
 //! ```text
 //!   ELF image ──loader──▶ RAM ◀──────────── observers read (CpuView)
 //!                          │
 //!   Machine::run ─▶ windows ─▶ vCPU slices ─▶ unicorn (the only unsafe code)
 //!                     │             │
-//!                interleaver   local APICs, UART, CMOS, power-off
+//!                interleaver   local APICs; the board: I/O APIC, UART, CMOS, power-off, reset
 //! ```
 //!
 //! **The promise.** Image + [`MachineConfig`] decide the run: every instruction, its order and its
@@ -37,6 +37,7 @@ mod observe;
 mod paging;
 mod rng;
 mod snapshot;
+mod topology;
 mod unicorn;
 mod units;
 mod vcpu;
@@ -50,4 +51,5 @@ pub use machine::{Machine, MachineSummary, Outcome};
 pub use observe::{CpuView, Exception, Observer, Reg, Site};
 pub use paging::Fault;
 pub use snapshot::Snapshot;
+pub use topology::Topology;
 pub use units::{Cycles, Insns, PhysAddr, Stamp, VcpuId, VirtAddr};

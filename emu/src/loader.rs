@@ -58,7 +58,7 @@ pub(crate) fn load(
         Some(bytes) if !bytes.is_empty() => Some(ram_disk(bytes, above, top, ram)?),
         _ => None,
     };
-    let tables = acpi::tables(ACPI, config.vcpus);
+    let tables = acpi::tables(ACPI, config);
     put(ram, ACPI, &tables.bytes);
     put(ram, COMMAND_LINE, config.command_line.as_bytes());
     put(ram, COMMAND_LINE + config.command_line.len() as u64, &[0]);

@@ -10,7 +10,8 @@ mod snapshot;
 
 use crate::config::MachineConfig;
 use crate::core::Core;
-use crate::device::lapic::Delivery;
+use crate::device::board::{End, Typed};
+use crate::device::lapic::{Delivery, Lapic};
 use crate::dirty::Dirty;
 use crate::error::{Error, ErrorKind, Place};
 use crate::interleave::{Interleaver, policy};
@@ -19,7 +20,7 @@ use crate::observe::{Observer, Site};
 use crate::snapshot::memory::Pages;
 use crate::unicorn::{CpuState, Engine, hf};
 use crate::units::{Cycles, VcpuId, VirtAddr};
-use crate::vcpu::{Activity, Vcpu};
+use crate::vcpu::{Activity, Nmi, Vcpu};
 
 pub use report::MachineSummary;
 
@@ -28,6 +29,9 @@ pub use report::MachineSummary;
 pub enum Outcome {
     /// The guest switched the machine off.
     PowerOff,
+    /// The guest reset the machine: by the reset register of the FADT (port 0xcf9), or by the
+    /// keyboard controller's pulse.
+    Reset,
     /// The virtual time the caller named was reached.
     UntilReached,
     /// The observer asked to end the run.
@@ -37,6 +41,9 @@ pub enum Outcome {
 /// The longest stretch of virtual time between two calls of [`Observer::slice`] while one vCPU is
 /// alone.
 const LONGEST_ALONE: u64 = 1_000_000;
+
+/// The vector of the NMI.
+const NMI: u8 = 2;
 
 /// A machine with a kernel loaded, ready to run.
 pub struct Machine {
@@ -60,6 +67,7 @@ pub struct Machine {
     /// Where slices of the current window end; further than one quantum for a vCPU alone.
     slice_end: u64,
     alone: bool,
+    input_expected: bool,
     sequence: u64,
     late_ipis: u64,
     ipis: u64,
@@ -110,13 +118,13 @@ impl Machine {
                 } else {
                     pristine.clone()
                 };
-                Vcpu::new(id as u8, activity, state)
+                Vcpu::new(config.apic_id(id), activity, state)
             })
             .collect();
         let dirty = Dirty::new(*engine.cpu().ram());
         Ok(Machine {
             config: config.clone(),
-            core: Core::new(config.vcpus)?,
+            core: Core::new(config.shape())?,
             engine,
             vcpus,
             loaded: 0,
@@ -128,6 +136,7 @@ impl Machine {
             in_window: false,
             slice_end: 0,
             alone: false,
+            input_expected: false,
             sequence: 0,
             late_ipis: 0,
             ipis: 0,
@@ -149,8 +158,10 @@ impl Machine {
         let quantum = self.config.quantum.0;
         let mut order = Vec::new();
         loop {
-            if self.core.power_off {
-                return Ok(Outcome::PowerOff);
+            match self.core.board.end() {
+                Some(End::PowerOff) => return Ok(Outcome::PowerOff),
+                Some(End::Reset) => return Ok(Outcome::Reset),
+                None => {}
             }
             if until.is_some_and(|u| self.now() >= u) {
                 return Ok(Outcome::UntilReached);
@@ -161,8 +172,8 @@ impl Machine {
             if self.window > self.core.progress.saturating_add(self.config.hang_limit.0) {
                 return Err(self.hang());
             }
-            self.open_window(until)?;
-            if until.is_some_and(|u| self.now() >= u) {
+            self.happen_by_itself();
+            if !self.open_window(until)? {
                 continue;
             }
             self.waited = 0;
@@ -171,7 +182,7 @@ impl Machine {
                 .order(self.window_number, self.config.vcpus, &mut order);
             for id in &order {
                 self.slice(observer, id.0 as usize)?;
-                if self.core.power_off {
+                if self.core.board.end().is_some() {
                     break;
                 }
             }
@@ -181,8 +192,15 @@ impl Machine {
         }
     }
 
-    /// Decides where the next window starts and how far its slices go.
-    fn open_window(&mut self, until: Option<Cycles>) -> Result<(), Error> {
+    /// Lets the board do what is due by the start of the window.
+    fn happen_by_itself(&mut self) {
+        self.core.board.advance(self.window);
+        self.deliver_messages();
+    }
+
+    /// Decides where the next window starts and how far its slices go. `false`: time has moved, and
+    /// what happens at it must be looked at before anybody runs.
+    fn open_window(&mut self, until: Option<Cycles>) -> Result<bool, Error> {
         let quantum = self.config.quantum.0;
         let mut running = 0;
         let mut wake: Option<u64> = None;
@@ -193,29 +211,47 @@ impl Machine {
                 wake = Some(wake.map_or(w, |old| old.min(w)));
             }
         }
+        let event = self.core.board.next_event(self.window);
         if running == 0 {
-            let Some(first) = wake else {
-                return Err(self.halt_for_ever());
+            let first = match (wake, event) {
+                (Some(wake), event) => event.map_or(wake, |e| e.min(wake)),
+                (None, Some(event)) => event,
+                (None, None) => return self.nothing_to_wait_for(until),
             };
             if first >= self.window + quantum {
                 if let Some(u) = until.filter(|u| u.0 <= first) {
                     self.waited = u.0;
-                    return Ok(());
+                    return Ok(false);
                 }
                 self.window = first;
+                // Waiting for a time that comes is no hang.
+                self.core.progress = self.core.progress.max(first);
+                if event == Some(first) {
+                    return Ok(false);
+                }
             }
         }
         let mut windows = 1;
         self.alone = running == 1;
-        if self.alone {
+        if self.alone && !self.core.board.holds_back(self.window) {
             let cap = |time: u64| (time.saturating_sub(self.window) / quantum).max(1);
             windows = cap(self.window + LONGEST_ALONE);
             windows = wake.map_or(windows, |w| windows.min(cap(w)));
-            let to_until = |u: Cycles| (u.0 - self.window).div_ceil(quantum).max(1);
-            windows = until.map_or(windows, |u| windows.min(to_until(u)));
+            let reach = |time: u64| (time - self.window).div_ceil(quantum).max(1);
+            windows = event.map_or(windows, |e| windows.min(reach(e)));
+            windows = until.map_or(windows, |u| windows.min(reach(u.0)));
         }
         self.slice_end = self.window + windows * quantum;
-        Ok(())
+        Ok(true)
+    }
+
+    /// No vCPU runs and nothing is due: the end, unless somebody may still type.
+    fn nothing_to_wait_for(&mut self, until: Option<Cycles>) -> Result<bool, Error> {
+        let Some(until) = until.filter(|_| self.input_expected) else {
+            return Err(self.halt_for_ever());
+        };
+        self.waited = until.0;
+        Ok(false)
     }
 
     /// Lets one vCPU run to the end of the slice.
@@ -249,7 +285,7 @@ impl Machine {
             }
             self.interrupt(observer, id)?;
             self.run_vcpu(observer, id)?;
-            if self.core.power_off && !self.core.split {
+            if self.core.board.end().is_some() && !self.core.split {
                 return Ok(());
             }
         }
@@ -289,16 +325,15 @@ impl Machine {
                     cpu.load_state(&self.pristine);
                     let v = &mut self.vcpus[id];
                     v.activity = Activity::WaitForSipi;
-                    let apic = crate::device::lapic::Lapic::new(id as u8);
-                    v.lapic = apic;
-                    v.nmi = false;
+                    v.lapic = Lapic::new(self.config.apic_id(id as u32));
+                    v.nmi = Nmi::default();
                 }
                 Delivery::Startup(vector) => {
                     cpu.load_state(&self.pristine);
                     loader::enter_real_mode(cpu, vector);
                     self.vcpus[id].activity = Activity::Running;
                 }
-                Delivery::Fixed(_) | Delivery::Nmi => {}
+                Delivery::Fixed(_) | Delivery::Level(_) | Delivery::Nmi => {}
             }
             self.engine.flush_tlb();
             self.load_clock(id);
@@ -310,7 +345,7 @@ impl Machine {
     fn wake(&mut self, id: usize) {
         let v = &mut self.vcpus[id];
         if let Activity::Halted { interrupts } = v.activity
-            && (v.nmi || interrupts && v.lapic.pending().is_some())
+            && (v.takes_nmi() || interrupts && v.lapic.pending().is_some())
         {
             v.activity = Activity::Running;
         }
@@ -322,23 +357,42 @@ impl Machine {
         let cpu = self.engine.cpu();
         let shadow = cpu.hflags() & hf::INHIBIT_IRQ != 0;
         let v = &mut self.vcpus[id];
-        let vector = if v.nmi { Some(2) } else { v.lapic.pending() };
-        let enabled = v.nmi || cpu.interrupts_on();
-        self.core.interrupt_waits = vector.is_some();
-        let Some(vector) = vector.filter(|_| enabled && !shadow && !self.core.split) else {
+        self.core.nmi = v.nmi;
+        self.core.interrupt_waits = v.lapic.pending().is_some();
+        let maskable = self.core.interrupt_waits && cpu.interrupts_on();
+        if shadow || self.core.split || !(v.takes_nmi() || maskable) {
             return Ok(());
-        };
-        if v.nmi {
-            v.nmi = false;
-        } else {
-            v.lapic.acknowledge(vector);
-            self.interrupts[usize::from(vector)] += 1;
         }
+        let vector = if v.takes_nmi() {
+            v.nmi = Nmi {
+                pending: false,
+                blocked: true,
+            };
+            NMI
+        } else {
+            v.lapic.acknowledge()
+        };
+        self.interrupts[usize::from(vector)] += 1;
         let source = crate::deliver::Source::External;
         let done = self.core.raise(observer, cpu, vector, None, source);
         let v = &self.vcpus[id];
-        self.core.interrupt_waits = v.nmi || v.lapic.pending().is_some();
+        self.core.nmi = v.nmi;
+        self.core.interrupt_waits = v.lapic.pending().is_some();
         done.map_err(|(kind, message)| self.error(kind, message))
+    }
+
+    /// Types a byte on the serial console at a time. It arrives at the start of the first window at
+    /// or after that, or as soon after it as the receiver has room. When the machine is told does
+    /// not matter, as long as the time has not passed: the same bytes at the same times are the
+    /// same run.
+    pub fn type_byte(&mut self, at: Cycles, byte: u8) {
+        self.core.board.type_byte(Typed { at: at.0, byte });
+    }
+
+    /// Says that somebody may yet type: a machine that waits for ever then reaches the `until` of
+    /// [`Machine::run`], and is no error.
+    pub fn expect_input(&mut self, expected: bool) {
+        self.input_expected = expected;
     }
 
     /// Watches an address; also before the run.

@@ -1,6 +1,7 @@
 //! Model-specific registers: those the engine keeps right by itself, those the machine answers, and
 //! #GP for the rest, which is what the SDM says and what kernels probe with.
 
+use crate::device::lapic::Lapic;
 use crate::layout::LAPIC_BASE;
 use crate::unicorn::Cpu;
 
@@ -10,6 +11,7 @@ const UCODE_REV: u32 = 0x8b;
 /// SYSENTER CS, ESP, EIP.
 const SYSENTER: std::ops::RangeInclusive<u32> = 0x174..=0x176;
 const PAT: u32 = 0x277;
+const TSC_DEADLINE: u32 = 0x6e0;
 /// EFER, STAR, LSTAR, CSTAR, FMASK.
 const SYSCALL: std::ops::RangeInclusive<u32> = 0xc000_0080..=0xc000_0084;
 /// FS, GS and kernel GS base, TSC_AUX.
@@ -29,21 +31,26 @@ pub(crate) fn engine_knows(cpu: &Cpu) -> bool {
 }
 
 /// What reading an MSR of the machine gives; `None` is #GP.
-pub(crate) fn read(number: u32, vcpu: u32, now: u64) -> Option<u64> {
+pub(crate) fn read(number: u32, vcpu: u32, now: u64, lapic: &mut Lapic) -> Option<u64> {
     match number {
         TSC => Some(now),
         APIC_BASE => Some(LAPIC_BASE | APIC_ENABLED | if vcpu == 0 { APIC_BSP } else { 0 }),
         UCODE_REV => Some(0),
+        TSC_DEADLINE => Some(lapic.deadline(now)),
         _ => None,
     }
 }
 
 /// Writes an MSR of the machine; `None` is #GP. The APIC cannot be moved or switched off, and the
 /// TSC is the vCPU's clock, which nothing moves.
-pub(crate) fn write(number: u32, vcpu: u32, now: u64, value: u64) -> Option<()> {
+pub(crate) fn write(number: u32, vcpu: u32, now: u64, value: u64, lapic: &mut Lapic) -> Option<()> {
     match number {
-        APIC_BASE => (read(number, vcpu, now) == Some(value)).then_some(()),
+        APIC_BASE => (read(number, vcpu, now, lapic) == Some(value)).then_some(()),
         UCODE_REV => Some(()),
+        TSC_DEADLINE => {
+            lapic.set_deadline(value, now);
+            Some(())
+        }
         _ => None,
     }
 }
@@ -54,16 +61,18 @@ mod tests {
 
     #[test]
     fn the_apic_stays_where_it_is() {
-        assert_eq!(read(APIC_BASE, 0, 5), Some(0xfee0_0900));
-        assert_eq!(read(APIC_BASE, 1, 5), Some(0xfee0_0800));
-        assert_eq!(write(APIC_BASE, 1, 5, 0xfee0_0800), Some(()));
-        assert_eq!(write(APIC_BASE, 1, 5, 0xfee0_0c00), None, "x2APIC");
+        let lapic = &mut Lapic::new(0);
+        assert_eq!(read(APIC_BASE, 0, 5, lapic), Some(0xfee0_0900));
+        assert_eq!(read(APIC_BASE, 1, 5, lapic), Some(0xfee0_0800));
+        assert_eq!(write(APIC_BASE, 1, 5, 0xfee0_0800, lapic), Some(()));
+        assert_eq!(write(APIC_BASE, 1, 5, 0xfee0_0c00, lapic), None, "x2APIC");
     }
 
     #[test]
     fn the_rest_does_not_exist() {
-        assert_eq!(read(TSC, 1, 77), Some(77));
-        assert_eq!(read(0x1234, 0, 0), None);
-        assert_eq!(write(TSC, 0, 0, 0), None);
+        let lapic = &mut Lapic::new(0);
+        assert_eq!(read(TSC, 1, 77, lapic), Some(77));
+        assert_eq!(read(0x1234, 0, 0, lapic), None);
+        assert_eq!(write(TSC, 0, 0, 0, lapic), None);
     }
 }

@@ -43,7 +43,7 @@ unit!(
     Insns(u64), "{}"
 );
 unit!(
-    /// The index of an emulated CPU, which is also its local APIC id.
+    /// The index of an emulated CPU; its local APIC id follows from the [`crate::Topology`].
     VcpuId(u32), "{}"
 );
 

@@ -28,6 +28,16 @@ pub(crate) struct Letter {
     pub(crate) what: Delivery,
 }
 
+/// NMIs at one vCPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Nmi {
+    pub(crate) pending: bool,
+    /// From the delivery of one to the next IRET (SDM vol. 3, 6.7.1).
+    pub(crate) blocked: bool,
+}
+
+saved!(Nmi { pending, blocked });
+
 /// A vCPU.
 #[derive(Clone)]
 pub(crate) struct Vcpu {
@@ -40,7 +50,7 @@ pub(crate) struct Vcpu {
     pub(crate) lapic: Lapic,
     /// Sorted by due time, then by sequence.
     pub(crate) inbox: Vec<Letter>,
-    pub(crate) nmi: bool,
+    pub(crate) nmi: Nmi,
 }
 
 saved!(Letter {
@@ -81,15 +91,16 @@ impl Saved for Activity {
 }
 
 impl Vcpu {
-    pub(crate) fn new(id: u8, activity: Activity, state: CpuState) -> Self {
+    /// A vCPU whose local APIC has that id.
+    pub(crate) fn new(apic: u8, activity: Activity, state: CpuState) -> Self {
         Self {
             activity,
             state,
             cycles: 0,
             skipped: 0,
-            lapic: Lapic::new(id),
+            lapic: Lapic::new(apic),
             inbox: Vec::new(),
-            nmi: false,
+            nmi: Nmi::default(),
         }
     }
 
@@ -108,18 +119,24 @@ impl Vcpu {
     pub(crate) fn next_wake(&self) -> Option<u64> {
         match self.activity {
             Activity::Halted { interrupts: true } => {
-                if self.lapic.pending().is_some() || self.nmi {
+                if self.lapic.pending().is_some() || self.takes_nmi() {
                     return Some(self.cycles);
                 }
                 self.next_event()
             }
-            Activity::Halted { interrupts: false } if self.nmi => Some(self.cycles),
+            Activity::Halted { interrupts: false } if self.takes_nmi() => Some(self.cycles),
             Activity::Halted { interrupts: false } => {
-                let wakes = |l: &&Letter| !matches!(l.what, Delivery::Fixed(_));
+                let wakes =
+                    |l: &&Letter| !matches!(l.what, Delivery::Fixed(_) | Delivery::Level(_));
                 self.inbox.iter().find(wakes).map(|l| l.due)
             }
             _ => self.inbox.first().map(|l| l.due),
         }
+    }
+
+    /// Whether an NMI is there and not blocked.
+    pub(crate) fn takes_nmi(&self) -> bool {
+        self.nmi.pending && !self.nmi.blocked
     }
 
     /// Lets an idle vCPU's clock reach a time.
@@ -135,8 +152,10 @@ impl Vcpu {
         self.lapic.advance(self.cycles);
         while self.inbox.first().is_some_and(|l| l.due <= self.cycles) {
             match self.inbox.remove(0).what {
-                Delivery::Fixed(vector) => self.lapic.accept(vector),
-                Delivery::Nmi => self.nmi = true,
+                Delivery::Fixed(vector) => self.lapic.accept(vector, false),
+                Delivery::Level(vector) => self.lapic.accept(vector, true),
+                // One that waits for a SIPI takes no NMI; here it is lost.
+                Delivery::Nmi => self.nmi.pending |= self.activity != Activity::WaitForSipi,
                 Delivery::Init => return Some(Delivery::Init),
                 startup @ Delivery::Startup(_) => {
                     if self.activity == Activity::WaitForSipi {

@@ -189,15 +189,15 @@ fn a_guest_that_gets_nowhere_hangs() {
 
 #[test]
 fn an_access_to_no_memory_is_reported_with_its_address() {
-    // mov ebx, 0xfec00000; mov eax, [rbx]
-    let mut through = vec![0xbb, 0x00, 0x00, 0xc0, 0xfe, 0x8b, 0x03];
+    // mov ebx, 0xfed00000; mov eax, [rbx]
+    let mut through = vec![0xbb, 0x00, 0x00, 0xd0, 0xfe, 0x8b, 0x03];
     through.extend(POWER_OFF);
     let mut machine = machine(&through, 1);
     let error = machine
         .run(&mut Logger::new(|_, _, _| {}), None)
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(error.message().contains("0xfec00000"), "{error}");
+    assert!(error.message().contains("0xfed00000"), "{error}");
     assert_eq!(error.rip(), Some(VirtAddr(BASE + 5)));
 }
 

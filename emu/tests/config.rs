@@ -22,7 +22,7 @@ fn values_out_of_range() {
     };
     let bad = ErrorKind::BadConfig;
     refused(&with(|c| c.vcpus = 0), &image, bad, "0 vCPUs");
-    refused(&with(|c| c.vcpus = 17), &image, bad, "17 vCPUs");
+    refused(&with(|c| c.vcpus = 65), &image, bad, "65 vCPUs");
     refused(
         &with(|c| c.ram_bytes = 1 << 20),
         &image,

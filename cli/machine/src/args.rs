@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use emu::Topology;
 use trace::time_arg::TimeArg;
 
 /// The part of kreplay that runs a guest.
@@ -46,9 +47,12 @@ pub enum Command {
 /// A scenario: image + configuration + workload + seed.
 #[derive(Args, Debug, Clone)]
 pub struct ScenarioArgs {
-    /// Number of emulated CPUs, 1 to 16
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    pub smp: u32,
+    /// Number of emulated CPUs, 1 to 64 [default: 2, or as many as --topology has]
+    #[arg(long, value_name = "N")]
+    pub smp: Option<u32>,
+    /// How the CPUs are packaged: packages=2,cores=2,threads=2,nodes=2 (what is not given is 1)
+    #[arg(long, value_name = "SHAPE")]
+    pub topology: Option<Topology>,
     /// Guest memory in MiB
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     pub mem: u32,

@@ -1,8 +1,8 @@
 //! What the arguments mean: the kernel read, the defaults filled in, the scenario checked as far as
 //! that needs no machine.
 
-use anyhow::{Context, bail};
-use emu::{Cycles, Machine, MachineConfig, PolicyKind};
+use anyhow::{Context, anyhow, bail};
+use emu::{Cycles, Machine, MachineConfig, PolicyKind, Topology};
 use trace::image::Image;
 use trace::krec::Manifest;
 use trace::time_arg::TimeArg;
@@ -19,6 +19,8 @@ const WORKLOADS: [&str; 2] = ["affinity", "idle"];
 const DEFAULT_WORKLOAD: &str = "affinity";
 /// What a recording of Linux calls what it did.
 const INIT: &str = "/init";
+/// CPUs of a scenario that says nothing of them.
+const DEFAULT_CPUS: u32 = 2;
 /// How long a run lasts at most, unless `--until` says otherwise.
 const DEFAULT_END: Cycles = Cycles(10 * CYCLES_PER_SECOND);
 /// The seed of a policy that draws, unless `--seed` says otherwise: a run without a seed is a run with
@@ -53,7 +55,8 @@ impl Scenario {
             false => ours(args),
         };
         let config = MachineConfig {
-            vcpus: args.smp,
+            vcpus: cpus(args)?,
+            topology: args.topology,
             ram_bytes: u64::from(args.mem) << 20,
             quantum: Cycles(args.quantum),
             policy: policy(args),
@@ -85,6 +88,7 @@ impl Scenario {
         };
         let config = MachineConfig {
             vcpus: manifest.cpus,
+            topology: topology(manifest)?,
             ram_bytes: manifest.ram_bytes,
             quantum: Cycles(manifest.quantum),
             ipi_latency: Some(Cycles(manifest.ipi_latency)),
@@ -142,6 +146,7 @@ impl Scenario {
             files: self.guest.files().clone(),
             command_line: self.config.command_line.clone(),
             cpus: self.config.vcpus,
+            topology: self.config.topology.map(|shape| shape.to_string()),
             ram_bytes: self.config.ram_bytes,
             quantum: self.config.quantum.0,
             ipi_latency: self.config.latency().0,
@@ -153,6 +158,24 @@ impl Scenario {
             cost_model: COST_MODEL,
         }
     }
+}
+
+/// The number of CPUs: that of `--smp`, which `--topology` must have too.
+fn cpus(args: &ScenarioArgs) -> anyhow::Result<u32> {
+    match (args.smp, args.topology) {
+        (Some(smp), Some(shape)) if smp != shape.vcpus() => bail!(
+            "--smp {smp} and --topology {shape}, which has {} CPUs: give one of them, or both the same number",
+            shape.vcpus()
+        ),
+        (smp, shape) => Ok(smp.or(shape.map(|s| s.vcpus())).unwrap_or(DEFAULT_CPUS)),
+    }
+}
+
+fn topology(manifest: &Manifest) -> anyhow::Result<Option<Topology>> {
+    let shape = manifest.topology.as_deref().map(str::parse::<Topology>);
+    shape
+        .transpose()
+        .map_err(|why| anyhow!("the recording's topology: {why}"))
 }
 
 fn policy(args: &ScenarioArgs) -> PolicyKind {

@@ -164,6 +164,7 @@ pub fn outcome_row(
 ) -> Result<(OutcomeRow, Option<String>), emu::Error> {
     match ended.outcome {
         Ok(Outcome::PowerOff) => Ok((OutcomeRow::PowerOff, None)),
+        Ok(Outcome::Reset) => Ok((OutcomeRow::Reset, None)),
         Ok(Outcome::UntilReached) => Ok((OutcomeRow::UntilReached, None)),
         Ok(Outcome::StoppedByObserver) => Ok((OutcomeRow::Interrupted, None)),
         Err(error) if failure::is_of_the_guest(&error) => {

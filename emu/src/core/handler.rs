@@ -7,15 +7,11 @@ use crate::blocks::{Fresh, shape};
 use crate::cpuid;
 use crate::decode::Kind;
 use crate::deliver::{self, Source};
-use crate::device::serial;
+use crate::device::board::Written;
 use crate::error::ErrorKind;
-use crate::layout::*;
 use crate::observe::{Observer, Site};
 use crate::unicorn::{Cpu, Flow, Handler, hf};
 use crate::units::VirtAddr;
-
-/// The port after COM1's last.
-const COM1_END: u16 = COM1 + serial::PORTS;
 
 impl Handler for Core {
     #[inline(always)]
@@ -80,10 +76,17 @@ impl Handler for Core {
         let code = cpu.error_code();
         // A failed instruction fetch found no block to run: nothing is to be taken back.
         let fetch = vector == deliver::PAGE_FAULT && code & 0x10 != 0;
+        if fetch {
+            self.notice_iret();
+        }
         if !software
             && !fetch
             && let Some(index) = self.index_of(cpu.linear_rip())
         {
+            // An IRET that faults ends the blocking of NMIs too.
+            if index + 1 == self.blocks.get(self.block).insns.len() as u64 {
+                self.notice_iret();
+            }
             self.count = self.entry + index;
             self.interrupted(cpu);
             self.take_back();
@@ -108,17 +111,15 @@ impl Handler for Core {
     }
 
     fn port_in(&mut self, _cpu: &Cpu, port: u16, size: u32) -> u32 {
-        self.port_clock();
-        match port {
-            COM1..COM1_END if size == 1 => self.serial.read(port - COM1).into(),
-            CMOS_DATA if size == 1 => self.cmos.read().into(),
-            CMOS_INDEX if size == 1 => self.cmos.index().into(),
-            SLEEP_CONTROL | SLEEP_STATUS if size == 1 => 0,
-            _ => {
-                *self.unknown_ports.entry(port).or_default() += 1;
-                u32::MAX >> (32 - 8 * size.clamp(1, 4))
-            }
+        let clock = self.port_clock();
+        let value = self.board.port_in(port, size, clock);
+        if self.board.wants_attention() {
+            self.rearm();
         }
+        value.unwrap_or_else(|| {
+            *self.unknown_ports.entry(port).or_default() += 1;
+            u32::MAX >> (32 - 8 * size.clamp(1, 4))
+        })
     }
 
     fn port_out(
@@ -130,31 +131,23 @@ impl Handler for Core {
         value: u32,
     ) -> Flow {
         let clock = self.port_clock();
-        match port {
-            COM1..COM1_END if size == 1 => {
-                if let Some(byte) = self.serial.write(port - COM1, value as u8) {
-                    self.progress = self.progress.max(clock);
-                    observer.console(self.stamp_at(clock), byte);
-                }
+        match self.board.port_out(port, size, value, clock) {
+            Written::Done => {}
+            Written::Sent(byte) => {
+                self.progress = self.progress.max(clock);
+                observer.console(self.stamp_at(clock), byte);
             }
-            CMOS_INDEX if size == 1 => self.cmos.select(value as u8),
-            SLEEP_CONTROL if size == 1 => {
-                if value as u8 == S5_SLP_TYP << 2 | SLP_EN {
-                    self.power_off = true;
-                    self.rearm();
-                }
-            }
-            CMOS_DATA | SLEEP_STATUS if size == 1 => {}
-            // POST codes and the I/O delay of old hardware.
-            0x80 | 0xed => {}
-            _ => *self.unknown_ports.entry(port).or_default() += 1,
+            Written::Nowhere => *self.unknown_ports.entry(port).or_default() += 1,
+        }
+        if self.board.wants_attention() {
+            self.rearm();
         }
         Flow::Continue
     }
 
     fn cpuid(&mut self, cpu: &Cpu) {
         let (leaf, subleaf) = (cpu.gpr(0) as u32, cpu.gpr(1) as u32);
-        let [a, b, c, d] = cpuid::cpuid(leaf, subleaf, self.vcpu.0, self.vcpus);
+        let [a, b, c, d] = cpuid::cpuid(leaf, subleaf, self.vcpu.0, &self.topology);
         for (register, value) in [(0, a), (3, b), (1, c), (2, d)] {
             cpu.set_gpr(register, value.into());
         }

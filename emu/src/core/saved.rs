@@ -6,8 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{Core, HISTORY, NO_BLOCK};
-use crate::device::cmos::Cmos;
-use crate::device::serial::Serial;
+use crate::device::board::Board;
 use crate::snapshot::saved;
 use crate::units::VcpuId;
 
@@ -20,9 +19,7 @@ pub(crate) struct CoreState {
     vcpu: VcpuId,
     skipped: u64,
     reported: [Option<(VcpuId, (u64, u64))>; 2],
-    serial: Serial,
-    cmos: Cmos,
-    power_off: bool,
+    board: Board,
     progress: u64,
     unknown_ports: BTreeMap<u16, u64>,
     exceptions: BTreeMap<u8, u64>,
@@ -36,9 +33,7 @@ saved!(CoreState {
     vcpu,
     skipped,
     reported,
-    serial,
-    cmos,
-    power_off,
+    board,
     progress,
     unknown_ports,
     exceptions,
@@ -56,9 +51,7 @@ impl Core {
             vcpu,
             skipped,
             reported,
-            serial,
-            cmos,
-            power_off,
+            board,
             progress,
             unknown_ports,
             exceptions,
@@ -77,6 +70,7 @@ impl Core {
             hot_limit: _,
             limit: _,
             interrupt_waits: _,
+            nmi: _,
             // Caches, and what keeps them true.
             generation: _,
             blocks: _,
@@ -92,7 +86,7 @@ impl Core {
             requests: _,
             verify: _,
             // The configuration's.
-            vcpus: _,
+            topology: _,
         } = self;
         CoreState {
             count: *count,
@@ -102,9 +96,7 @@ impl Core {
             vcpu: *vcpu,
             skipped: *skipped,
             reported: reported.map(|r| r.map(|(vcpu, clock, pc)| (vcpu, (clock, pc)))),
-            serial: serial.clone(),
-            cmos: cmos.clone(),
-            power_off: *power_off,
+            board: board.clone(),
             progress: *progress,
             unknown_ports: unknown_ports.clone(),
             exceptions: exceptions.clone(),
@@ -121,9 +113,7 @@ impl Core {
         self.skipped = state.skipped;
         let reported = state.reported;
         self.reported = reported.map(|r| r.map(|(vcpu, (clock, pc))| (vcpu, clock, pc)));
-        self.serial = state.serial;
-        self.cmos = state.cmos;
-        self.power_off = state.power_off;
+        self.board = state.board;
         self.progress = state.progress;
         self.unknown_ports = state.unknown_ports;
         self.exceptions = state.exceptions;

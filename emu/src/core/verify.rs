@@ -54,7 +54,8 @@ impl Verify {
     /// Checks that the position is a legal stop.
     pub(super) fn check_legal(&self, vcpu: usize, what: &str) -> Result<(), String> {
         match self.0[vcpu].last {
-            None | Some(Kind::Transfer | Kind::Rep | Kind::Halt) => Ok(()),
+            Some(kind) if kind.is_legal_end() => Ok(()),
+            None => Ok(()),
             Some(kind) => Err(format!("{what} after an instruction of kind {kind:?}")),
         }
     }

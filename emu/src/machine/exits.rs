@@ -4,9 +4,9 @@ use super::Machine;
 use crate::core::{Stop, mode};
 use crate::decode::Kind;
 use crate::deliver::Source;
-use crate::device::lapic::{Command, Delivery, Destination, Unsupported};
+use crate::device::lapic::{Command, Delivery, Destination, Effect, Unsupported};
 use crate::error::{Error, ErrorKind};
-use crate::layout::{LAPIC_BASE, LAPIC_SIZE};
+use crate::layout::{IOAPIC_BASE, IOAPIC_SIZE, LAPIC_BASE, LAPIC_SIZE};
 use crate::mmio;
 use crate::msr;
 use crate::observe::Observer;
@@ -14,6 +14,16 @@ use crate::unicorn::Exit;
 use crate::vcpu::{Activity, Letter};
 
 const GENERAL_PROTECTION: u8 = 13;
+
+const LAPIC_END: u64 = LAPIC_BASE + LAPIC_SIZE;
+const IOAPIC_END: u64 = IOAPIC_BASE + IOAPIC_SIZE;
+
+/// Whose registers are at an address.
+#[derive(Clone, Copy)]
+enum Apic {
+    Local,
+    Io,
+}
 
 impl Machine {
     /// Runs the loaded vCPU to its next exit, and handles that.
@@ -39,7 +49,38 @@ impl Machine {
             Exit::Failed(what) => Err(self.error(ErrorKind::Engine, what)),
         };
         self.vcpus[id].cycles = self.core.count;
+        self.vcpus[id].nmi = self.core.nmi;
+        self.attend_to_board();
         done
+    }
+
+    /// Does what accesses to the board's devices asked for.
+    fn attend_to_board(&mut self) {
+        if !self.core.board.wants_attention() {
+            return;
+        }
+        self.deliver_messages();
+        if self.core.board.take_rescheduled() && self.alone {
+            // What happens by itself does so at the start of a window, whoever is alone.
+            let quantum = self.config.quantum.0;
+            let now = self.core.count;
+            let event = self.core.board.next_event(now);
+            let held = self.core.board.holds_back(now).then_some(now + 1);
+            if let Some(time) = event.into_iter().chain(held).min() {
+                let windows = time.saturating_sub(self.window).div_ceil(quantum).max(1);
+                self.slice_end = self.slice_end.min(self.window + windows * quantum);
+            }
+        }
+    }
+
+    /// Posts the I/O APIC's messages: they take as long as an IPI.
+    pub(super) fn deliver_messages(&mut self) {
+        for (sent, message) in self.core.board.take_messages() {
+            let due = sent + self.config.latency().0;
+            for to in self.receivers(None, message) {
+                self.post(to, due, message.delivery);
+            }
+        }
     }
 
     /// Makes the engine translate again what was translated without a hook it needs.
@@ -84,28 +125,38 @@ impl Machine {
             Ok(access) => access,
             Err(what) => return Err(self.error(ErrorKind::Unsupported, what)),
         };
-        let offset = access.at.0.wrapping_sub(LAPIC_BASE);
-        if offset >= LAPIC_SIZE {
-            let what = format!("access to physical {}, where nothing is", access.at);
-            return Err(self.error(ErrorKind::Unsupported, what));
-        }
+        let (apic, offset) = match access.at.0 {
+            LAPIC_BASE..LAPIC_END => (Apic::Local, access.at.0 - LAPIC_BASE),
+            IOAPIC_BASE..IOAPIC_END => (Apic::Io, access.at.0 - IOAPIC_BASE),
+            _ => {
+                let what = format!("access to physical {}, where nothing is", access.at);
+                return Err(self.error(ErrorKind::Unsupported, what));
+            }
+        };
         if access.size != 4 || offset % 16 != 0 {
             let what = format!("{}-byte access to APIC register {offset:#x}", access.size);
             return Err(self.error(ErrorKind::Unsupported, what));
         }
         let offset = offset as u32;
-        let lapic = &mut self.vcpus[id].lapic;
-        let read = if access.reads() {
-            lapic.read(offset, now).into()
-        } else {
-            0
+        let read = match apic {
+            _ if !access.reads() => 0,
+            Apic::Local => self.vcpus[id].lapic.read(offset, now),
+            Apic::Io => self.core.board.ioapic_read(offset),
         };
-        let written = access.execute(cpu, read);
+        let written = access.execute(cpu, read.into());
         self.core.retire_one();
         let Some(value) = written else { return Ok(()) };
-        match lapic.write(offset, value as u32, now) {
-            Ok(None) => {}
-            Ok(Some(command)) => self.send(id, now, command),
+        let effect = match apic {
+            Apic::Local => self.vcpus[id].lapic.write(offset, value as u32, now),
+            Apic::Io => {
+                self.core.board.ioapic_write(offset, value as u32, now);
+                Ok(Effect::Nothing)
+            }
+        };
+        match effect {
+            Ok(Effect::Nothing) => {}
+            Ok(Effect::Send(command)) => self.send(id, now, command),
+            Ok(Effect::End(vector)) => self.core.board.end_of_interrupt(vector, now),
             Err(what) => {
                 let what = match what {
                     Unsupported::DeliveryMode(m) => format!("IPI with delivery mode {m}"),
@@ -120,28 +171,37 @@ impl Machine {
     /// Posts an IPI to each vCPU it is for.
     fn send(&mut self, from: usize, now: u64, command: Command) {
         self.ipis += 1;
-        let all = 0..self.vcpus.len();
-        let to: Vec<usize> = match command.to {
-            Destination::Apic(id) => all.filter(|n| *n == usize::from(id)).collect(),
-            Destination::Logical(mask) => all
-                .filter(|n| self.vcpus[*n].lapic.is_logical(mask))
-                .collect(),
-            Destination::Myself => vec![from],
-            Destination::All => all.collect(),
-            Destination::AllButMyself => all.filter(|n| *n != from).collect(),
-        };
-        for id in to {
-            self.post(from, id, now, command.delivery);
+        for to in self.receivers(Some(from), command) {
+            // A CPU reaches itself over no bus.
+            let latency = if from == to {
+                0
+            } else {
+                self.config.latency().0
+            };
+            self.post(to, now + latency, command.delivery);
         }
     }
 
-    fn post(&mut self, from: usize, to: usize, now: u64, what: Delivery) {
-        // A CPU reaches itself over no bus.
-        let due = if from == to {
-            now
-        } else {
-            now + self.config.latency().0
+    /// The vCPUs a message is for. Of those that take one of lowest priority, the one whose
+    /// processor priority is lowest when it is sent; of equals, the first.
+    fn receivers(&self, from: Option<usize>, command: Command) -> Vec<usize> {
+        let is_named = |n: &usize| match command.to {
+            Destination::Apic(id) => self.vcpus[*n].lapic.id() == id,
+            Destination::Logical(mask) => self.vcpus[*n].lapic.is_logical(mask),
+            Destination::Myself => from == Some(*n),
+            Destination::All => true,
+            Destination::AllButMyself => from != Some(*n),
         };
+        let named = (0..self.vcpus.len()).filter(is_named);
+        if !command.lowest_priority {
+            return named.collect();
+        }
+        let taking = named.filter(|n| self.vcpus[*n].lapic.is_enabled());
+        let lowest = taking.min_by_key(|n| self.vcpus[*n].lapic.ppr());
+        lowest.into_iter().collect()
+    }
+
+    fn post(&mut self, to: usize, due: u64, what: Delivery) {
         self.sequence += 1;
         let v = &mut self.vcpus[to];
         v.post(Letter {
@@ -149,7 +209,7 @@ impl Machine {
             sequence: self.sequence,
             what,
         });
-        if from == to {
+        if to == self.loaded && v.activity == Activity::Running {
             return;
         }
         if v.activity == Activity::Running && due < v.cycles {
@@ -174,13 +234,16 @@ impl Machine {
         let number = cpu.gpr(1) as u32;
         let now = self.core.count;
         let done = match bytes {
-            [0x0f, 0x32] => msr::read(number, id as u32, now).map(|value| {
-                cpu.set_gpr(0, value & 0xffff_ffff);
-                cpu.set_gpr(2, value >> 32);
-            }),
+            [0x0f, 0x32] => {
+                let lapic = &mut self.vcpus[id].lapic;
+                msr::read(number, id as u32, now, lapic).map(|value| {
+                    cpu.set_gpr(0, value & 0xffff_ffff);
+                    cpu.set_gpr(2, value >> 32);
+                })
+            }
             [0x0f, 0x30] => {
                 let value = cpu.gpr(0) & 0xffff_ffff | cpu.gpr(2) << 32;
-                msr::write(number, id as u32, now, value)
+                msr::write(number, id as u32, now, value, &mut self.vcpus[id].lapic)
             }
             _ => {
                 let what = format!("{:02x} {:02x} is no MSR instruction", bytes[0], bytes[1]);

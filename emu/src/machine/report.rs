@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::Machine;
 use crate::observe::Reg;
 use crate::paging::Fault;
+use crate::snapshot::{Saved, Writer};
 use crate::unicorn::read_virt;
 use crate::units::{Cycles, Insns, Stamp, VcpuId, VirtAddr};
 use crate::vcpu::Activity;
@@ -147,8 +148,11 @@ impl Machine {
                 Activity::Halted { interrupts } => 1 + u64::from(interrupts),
                 Activity::WaitForSipi => 3,
             };
-            let mut words = vec![activity, v.cycles, v.skipped, v.nmi.into()];
-            words.extend(v.lapic.words());
+            let mut words = vec![activity, v.cycles, v.skipped];
+            words.extend([v.nmi.pending, v.nmi.blocked].map(u64::from));
+            let mut apic = Writer::default();
+            v.lapic.save(&mut apic);
+            hash.update(apic.into_bytes());
             for letter in &v.inbox {
                 words.extend([letter.due, letter.sequence]);
                 hash.update(format!("{:?}", letter.what));

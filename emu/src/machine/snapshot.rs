@@ -190,6 +190,8 @@ impl Machine {
             in_window: _,
             slice_end: _,
             alone: _,
+            // Whoever types says so again.
+            input_expected: _,
             // How snapshots are taken.
             dirty: _,
             last: _,

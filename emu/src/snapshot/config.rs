@@ -3,16 +3,25 @@
 use super::{Reader, Saved, Writer, bad, saved};
 use crate::config::{MachineConfig, PolicyKind};
 use crate::error::Error;
+use crate::topology::Topology;
 use crate::units::{Cycles, VcpuId};
 
 saved!(MachineConfig {
     vcpus,
+    topology,
     ram_bytes,
     quantum,
     ipi_latency,
     policy,
     command_line,
     hang_limit,
+});
+
+saved!(Topology {
+    packages,
+    cores,
+    threads,
+    nodes,
 });
 
 impl Saved for PolicyKind {

@@ -23,6 +23,9 @@ pub struct Manifest {
     pub command_line: String,
     /// Number of CPUs.
     pub cpus: u32,
+    /// How they are packaged, as `--topology` has it; `None` is one package of single-threaded cores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topology: Option<String>,
     /// Guest RAM in bytes.
     pub ram_bytes: u64,
     /// Length of a window in cycles.
@@ -300,6 +303,8 @@ pub struct ConsoleLine {
 pub enum OutcomeRow {
     /// The guest switched the machine off.
     PowerOff,
+    /// The guest reset the machine, and here a run ends with that.
+    Reset,
     /// The time given was reached.
     UntilReached,
     /// The user stopped it.
@@ -315,6 +320,7 @@ impl std::fmt::Display for OutcomeRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             OutcomeRow::PowerOff => f.write_str("power off"),
+            OutcomeRow::Reset => f.write_str("reset by the guest"),
             OutcomeRow::UntilReached => f.write_str("time reached"),
             OutcomeRow::Interrupted => f.write_str("interrupted"),
             OutcomeRow::GuestFailed { error } => write!(f, "guest failed: {error}"),

@@ -103,6 +103,7 @@ pub fn manifest(size: u64) -> Manifest {
         files: Default::default(),
         command_line: "workload=affinity".into(),
         cpus: 2,
+        topology: None,
         ram_bytes: 256 << 20,
         quantum: 1000,
         ipi_latency: 2000,

@@ -60,7 +60,7 @@ pub fn run(args: &CallsArgs) -> anyhow::Result<Exit> {
 /// When the run ends: by itself if it did, else at the recorded time.
 fn until(end: &EndOfRun) -> Option<Cycles> {
     match end.outcome {
-        OutcomeRow::PowerOff | OutcomeRow::GuestFailed { .. } => None,
+        OutcomeRow::PowerOff | OutcomeRow::Reset | OutcomeRow::GuestFailed { .. } => None,
         OutcomeRow::UntilReached | OutcomeRow::Interrupted => Some(Cycles(end.cycles)),
     }
 }

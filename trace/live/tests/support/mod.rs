@@ -58,6 +58,7 @@ fn manifest(image: &Image) -> Manifest {
         files: Default::default(),
         command_line: String::new(),
         cpus: 1,
+        topology: None,
         ram_bytes: 64 << 20,
         quantum: 1000,
         ipi_latency: 2000,
