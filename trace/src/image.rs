@@ -1,27 +1,42 @@
 //! The guest kernel's ELF file with its DWARF: names, lines, types, functions and tracepoint sites.
 //!
-//! Everything is read once, into tables of our own, so that a look-up during a run is a binary search.
+//! What is read is kept in tables of our own, so that a look-up during a run is a binary search; of a
+//! small image that is everything, of a large one what has been asked for (`debug.rs`).
 //! It knows the file and not the guest's memory: see [`crate::value`] for that.
 
+mod debug;
 mod dwarf;
 mod functions;
 mod lines;
 mod paths;
+mod search;
+mod sections;
 mod symbols;
 mod types;
+mod variables;
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use object::{Object, ObjectSection, ObjectSegment};
+use object::{Object, ObjectSection, ObjectSegment, ReadRef};
 use sha2::{Digest, Sha256};
 
 pub use functions::{Argument, Function, InlinedCall, Location, abi_argument};
 pub use lines::SourceLine;
 pub use symbols::ElfSymbol;
-pub use types::{Field, Shape, TypeError, Types};
+
+pub use types::{Bits, Field, Shape, TypeError, Types};
+pub use variables::NoPlace;
+
+use debug::Debug;
+use sections::Sections;
 
 use crate::event::Addr;
 use crate::krec::{Inlined, Symbol};
+use crate::orc::{Orc, Version};
+use crate::place::Place;
+use crate::stack::Unwinder;
 
 /// What keeps an image from being used.
 #[derive(Debug, thiserror::Error)]
@@ -87,25 +102,70 @@ pub struct Image {
     segments: Vec<(u64, Vec<u8>)>,
     code: std::ops::Range<u64>,
     symbols: symbols::Symbols,
-    lines: lines::Lines,
-    functions: functions::Functions,
-    types: Types,
+    debug: Debug,
     tracepoints: Vec<TracepointSite>,
+    orc: Option<OrcSections>,
+}
+
+/// The sections that tell how stacks are walked, as they are.
+#[derive(Debug)]
+struct OrcSections {
+    ip_at: u64,
+    ip: Vec<u8>,
+    unwind: Vec<u8>,
 }
 
 impl Image {
-    /// Reads the file at `path`.
+    /// Reads the file at `path`, of which only what is needed comes to memory.
     pub fn open(path: &Path) -> Result<Image, ImageError> {
-        let bytes = std::fs::read(path).map_err(|source| ImageError::Read {
+        let unreadable = |source| ImageError::Read {
             path: path.to_owned(),
             source,
-        })?;
-        Image::parse(&path.display().to_string(), &bytes)
+        };
+        let mut file = File::open(path).map_err(unreadable)?;
+        let mut sha256 = Sha256::new();
+        let mut buffer = vec![0; 1 << 20];
+        let mut size = 0;
+        loop {
+            let read = file.read(&mut buffer).map_err(unreadable)?;
+            if read == 0 {
+                break;
+            }
+            size += read as u64;
+            sha256.update(&buffer[..read]);
+        }
+        let file = object::ReadCache::new(file);
+        let name = path.display().to_string();
+        Image::from_elf(name, &file, sha256.finalize().into(), size, Debug::new)
     }
 
     /// Reads the ELF file in `bytes`; `name` is what errors call it.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Image, ImageError> {
-        let name = name.to_owned();
+        let sha256 = Sha256::digest(bytes).into();
+        Image::from_elf(
+            name.to_owned(),
+            bytes,
+            sha256,
+            bytes.len() as u64,
+            Debug::new,
+        )
+    }
+
+    /// As [`parse`](Image::parse), but reads the DWARF unit by unit when it is needed, as that of a large
+    /// image is, however small it is.
+    pub fn parse_by_unit(name: &str, bytes: &[u8]) -> Result<Image, ImageError> {
+        let sha256 = Sha256::digest(bytes).into();
+        let size = bytes.len() as u64;
+        Image::from_elf(name.to_owned(), bytes, sha256, size, Debug::by_unit)
+    }
+
+    fn from_elf<'d, R: ReadRef<'d>>(
+        name: String,
+        bytes: R,
+        sha256: [u8; 32],
+        size: u64,
+        debug: fn(Sections) -> Result<Debug, String>,
+    ) -> Result<Image, ImageError> {
         let elf = match object::File::parse(bytes) {
             Ok(elf) if elf.format() == object::BinaryFormat::Elf => elf,
             Ok(_) => {
@@ -124,25 +184,27 @@ impl Image {
             return Err(ImageError::NoDwarf { name });
         }
         let symbols = symbols::Symbols::read(&elf);
-        let tables = dwarf::read(&elf).map_err(|reason| ImageError::BadDwarf {
-            name: name.clone(),
-            reason,
-        })?;
+        let debug =
+            Sections::read(&elf)
+                .and_then(debug)
+                .map_err(|reason| ImageError::BadDwarf {
+                    name: name.clone(),
+                    reason,
+                })?;
         Ok(Image {
             build_id: elf.build_id().ok().flatten().map(crate::krec::hex),
-            sha256: Sha256::digest(bytes).into(),
-            size: bytes.len() as u64,
+            sha256,
+            size,
             segments: elf
                 .segments()
                 .filter_map(|segment| Some((segment.address(), segment.data().ok()?.to_vec())))
                 .collect(),
             code: code_range(&elf),
             tracepoints: tracepoints(&elf),
+            orc: orc_sections(&elf),
             name,
             symbols,
-            lines: tables.lines,
-            functions: tables.functions,
-            types: tables.types,
+            debug,
         })
     }
 
@@ -167,8 +229,20 @@ impl Image {
     }
 
     /// Layouts of the structures.
-    pub fn types(&self) -> &Types {
-        &self.types
+    pub fn types(&self) -> Types<'_> {
+        Types::new(&self.debug, None)
+    }
+
+    /// Layouts of the structures as the file knows them that the code at `addr` was compiled from:
+    /// in C, a name is a file's own matter.
+    pub fn types_around(&self, addr: Addr) -> Types<'_> {
+        Types::new(&self.debug, Some(addr.0))
+    }
+
+    /// Why something that was asked for could not be read: the DWARF of a large image is read when it
+    /// is needed, and what cannot be read is missing.
+    pub fn damage(&self) -> Option<&str> {
+        self.debug.damage()
     }
 
     /// The static tracepoints, in the order of their addresses.
@@ -181,7 +255,7 @@ impl Image {
         self.symbols
             .by_name(name)
             .map(|symbol| symbol.addr)
-            .or_else(|| self.functions.named(name).next().map(|f| f.low))
+            .or_else(|| self.functions_named(name).first().map(|f| f.low))
             .map(Addr)
     }
 
@@ -197,12 +271,30 @@ impl Image {
 
     /// The function whose code `addr` is in.
     pub fn function_at(&self, addr: Addr) -> Option<&Function> {
-        self.functions.covering(addr.0)
+        self.debug.at(addr.0)?.functions.covering(addr.0)
     }
 
-    /// Functions called `name`, in the order of addresses.
-    pub fn functions_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Function> {
-        self.functions.named(name)
+    /// Functions with code that the source calls `name`, in the order of addresses. Static functions of
+    /// several files may share a name; the symbol of one that the compiler has changed carries a suffix
+    /// (`finish_task_switch.isra.0`).
+    pub fn functions_named(&self, name: &str) -> Vec<&Function> {
+        if self.debug.is_whole() {
+            let all = self.debug.loaded();
+            return all
+                .flat_map(|tables| tables.functions.named(name))
+                .collect();
+        }
+        let mut found: Vec<&Function> = self
+            .symbols
+            .called(name)
+            .filter_map(|symbol| {
+                let function = self.function_at(Addr(symbol.addr))?;
+                (function.low == symbol.addr && function.name == name).then_some(function)
+            })
+            .collect();
+        found.sort_by_key(|function| function.low);
+        found.dedup_by_key(|function| function.low);
+        found
     }
 
     /// The addresses from the first to the last byte of code.
@@ -220,8 +312,14 @@ impl Image {
             have if have.contains(&wanted) => Some(2),
             _ => None,
         };
-        self.functions
-            .names()
+        let inlined = self
+            .debug
+            .loaded()
+            .flat_map(|tables| tables.functions.names());
+        self.symbols
+            .code()
+            .map(|symbol| symbol.name.as_str())
+            .chain(inlined)
             .filter(|have| have.len() > 3)
             .filter_map(|have| Some((rank(have)?, have.len().abs_diff(name.len()), have)))
             .min()
@@ -230,21 +328,74 @@ impl Image {
 
     /// Every address where a call of `name` begins, out of line or inlined, in order.
     pub fn entries_of(&self, name: &str) -> Vec<Addr> {
-        let mut entries: Vec<Addr> = self.functions.entries_of(name).map(Addr).collect();
+        let mut entries: Vec<Addr> = Vec::new();
+        self.debug.each_mentioning(name, |tables| {
+            entries.extend(tables.functions.entries_of(name).map(Addr));
+        });
         entries.extend(self.symbols.by_name(name).map(|symbol| Addr(symbol.addr)));
         entries.sort_unstable();
         entries.dedup();
         entries
     }
 
+    /// The same, of calls in the file that the code at `addr` was compiled from.
+    pub fn entries_around(&self, addr: Addr, name: &str) -> Vec<Addr> {
+        let tables = self.debug.at(addr.0).into_iter();
+        let mut entries: Vec<Addr> = tables
+            .flat_map(|tables| tables.functions.entries_of(name))
+            .map(Addr)
+            .collect();
+        entries.sort_unstable();
+        entries.dedup();
+        entries
+    }
+
+    /// Where variable `name` of `function`, which may be inlined, is when the code at `at` is reached.
+    pub fn variable(&self, at: Addr, function: &str, name: &str) -> Result<Place, NoPlace> {
+        match self.function_at(at) {
+            Some(around) => {
+                let entry = (around.unit, around.die);
+                variables::find(self.debug.sections(), entry, function, name, at.0)
+            }
+            None => Err(NoPlace::Unknown {
+                function: function.to_owned(),
+                name: name.to_owned(),
+                at: at.0,
+            }),
+        }
+    }
+
+    /// The tables by which a kernel without frame pointers has its stacks walked.
+    pub fn orc(&self) -> Option<Orc> {
+        let sections = self.orc.as_ref()?;
+        let field = |name| self.types().field("orc_entry", name).ok()?.bits;
+        let version = match (field("type"), field("end")) {
+            (Some(_), Some(end)) => Version::EndBit(end.shift),
+            _ => Version::EndType,
+        };
+        let ip = (sections.ip_at, sections.ip.as_slice());
+        Orc::new(ip, &sections.unwind, version, self.code_range())
+    }
+
+    /// How the stacks of this kernel are walked.
+    pub fn unwinder(&self) -> Unwinder {
+        match self.orc() {
+            Some(orc) => Unwinder::Orc(orc),
+            None => Unwinder::Frames(self.code_range()),
+        }
+    }
+
     /// File and line of the code at `addr`.
     pub fn line(&self, addr: Addr) -> Option<SourceLine<'_>> {
-        self.lines.find(addr.0)
+        self.debug.at(addr.0)?.lines.find(addr.0)
     }
 
     /// The functions inlined at `addr`, innermost first.
     pub fn inlined_at(&self, addr: Addr) -> impl Iterator<Item = &InlinedCall> {
-        self.functions.inlined_at(addr.0)
+        let tables = self.debug.at(addr.0);
+        tables
+            .into_iter()
+            .flat_map(move |tables| tables.functions.inlined_at(addr.0))
     }
 
     /// The instruction that an address on a stack stands for: of a return address the call before it, of
@@ -268,10 +419,9 @@ impl Image {
     pub fn symbol(&self, addr: Addr, is_return: bool) -> Option<Symbol> {
         let at = Addr(addr.0.wrapping_sub(u64::from(is_return)));
         let symbol = self.symbols.covering(at.0)?;
-        let line = self.lines.find(at.0);
+        let line = self.line(at);
         let inlined = self
-            .functions
-            .inlined_at(at.0)
+            .inlined_at(at)
             .map(|call| Inlined {
                 name: call.name.clone(),
                 call_file: call.call_file.as_deref().map(str::to_owned),
@@ -318,7 +468,17 @@ fn is_indirect_call(code: &[u8]) -> bool {
     modrm >> 3 & 7 == 2 && rest.len() == sib + displacement
 }
 
-fn code_range(elf: &object::File) -> std::ops::Range<u64> {
+fn orc_sections<'d>(elf: &object::File<'d, impl ReadRef<'d>>) -> Option<OrcSections> {
+    let ip = elf.section_by_name(".orc_unwind_ip")?;
+    let unwind = elf.section_by_name(".orc_unwind")?;
+    Some(OrcSections {
+        ip_at: ip.address(),
+        ip: ip.data().ok()?.to_vec(),
+        unwind: unwind.data().ok()?.to_vec(),
+    })
+}
+
+fn code_range<'d>(elf: &object::File<'d, impl ReadRef<'d>>) -> std::ops::Range<u64> {
     let code = || {
         elf.sections()
             .filter(|section| section.kind() == object::SectionKind::Text && section.size() > 0)
@@ -332,7 +492,7 @@ fn code_range(elf: &object::File) -> std::ops::Range<u64> {
 }
 
 /// The sites in section `.tracepoints`: pairs of addresses, of the `nop` and of its name.
-fn tracepoints(elf: &object::File) -> Vec<TracepointSite> {
+fn tracepoints<'d>(elf: &object::File<'d, impl ReadRef<'d>>) -> Vec<TracepointSite> {
     let table = elf
         .section_by_name(".tracepoints")
         .and_then(|section| section.data().ok())
@@ -354,7 +514,7 @@ fn tracepoints(elf: &object::File) -> Vec<TracepointSite> {
     sites
 }
 
-fn string_at(elf: &object::File, addr: u64) -> Option<String> {
+fn string_at<'d>(elf: &object::File<'d, impl ReadRef<'d>>, addr: u64) -> Option<String> {
     let section = elf
         .sections()
         .find(|section| (section.address()..section.address() + section.size()).contains(&addr))?;

@@ -24,6 +24,8 @@ pub mod event;
 pub mod events;
 pub mod image;
 pub mod krec;
+pub mod orc;
+pub mod place;
 pub mod probe;
 pub mod stack;
 pub mod tail;

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use crate::event::Addr;
+use crate::orc::Orc;
 use crate::target::{Register, Target};
 
 /// The most addresses a stack has.
@@ -22,7 +23,34 @@ pub enum At {
     Inside,
 }
 
-/// Walks the stack of `target` into `stack`, which is emptied first.
+/// How the stacks of a kernel are walked.
+#[derive(Clone, Debug)]
+pub enum Unwinder {
+    /// By frame pointers; return addresses lie in this range.
+    Frames(Range<u64>),
+    /// By Linux's ORC tables.
+    Orc(Orc),
+}
+
+impl Unwinder {
+    /// Walks the stack of `target` into `stack`, which is emptied first.
+    pub fn walk(&self, target: &dyn Target, at: At, stack: &mut Vec<Addr>) {
+        match self {
+            Unwinder::Frames(code) => walk(target, at, code, stack),
+            Unwinder::Orc(orc) => orc.walk(target, stack),
+        }
+    }
+
+    /// The tables, if stacks are walked by them.
+    pub fn orc(&self) -> Option<&Orc> {
+        match self {
+            Unwinder::Frames(_) => None,
+            Unwinder::Orc(orc) => Some(orc),
+        }
+    }
+}
+
+/// Walks the stack of `target` by frame pointers into `stack`, which is emptied first.
 pub fn walk(target: &dyn Target, at: At, code: &Range<u64>, stack: &mut Vec<Addr>) {
     stack.clear();
     stack.push(Addr(target.register(Register::Rip)));

@@ -72,7 +72,7 @@ fn addresses_become_names_and_lines() {
     let function = image.function_at(activate).unwrap();
     assert_eq!(function.decl_line, symbol.line);
     assert_eq!(function.decl_file.as_deref(), Some("tiny.rs"));
-    assert_eq!(image.functions_named("helper").count(), 1);
+    assert_eq!(image.functions_named("helper").len(), 1);
     assert!(image.address_of("init_task").is_some());
     assert!(image.symbol(Addr(1), false).is_none());
 }
@@ -92,7 +92,7 @@ fn inlined_calls_are_seen_from_inside_and_as_entries() {
 #[test]
 fn arguments_are_where_the_abi_says() {
     let image = image();
-    let function = image.functions_named("activate_task").next().unwrap();
+    let function = image.functions_named("activate_task")[0];
     let names: Vec<&str> = function.arguments.iter().map(|a| a.name.as_str()).collect();
     assert_eq!(names, ["rq", "p", "flags"]);
     assert_eq!(function.arguments[1].location, Some(Location::Register(4)));

@@ -82,7 +82,7 @@ impl Layout {
         let argument = |function: &str, index| {
             image
                 .functions_named(function)
-                .next()
+                .first()
                 .and_then(|f| f.argument(index))
                 .or_else(|| trace::image::abi_argument(index))
                 .ok_or_else(|| LiveError::NoSymbol(function.to_owned()))

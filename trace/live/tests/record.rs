@@ -390,7 +390,7 @@ fn a_full_disk_is_told_at_the_end() {
 fn the_return_probe_is_right_under_a_tail_call() {
     let image = image();
     let classifier = Classifier::new().unwrap();
-    let function = image.functions_named("activate_task").next().unwrap();
+    let function = image.functions_named("activate_task")[0];
     let enqueue_task = image.address_of("enqueue_task");
     let exits = classifier.exits(&image, function);
     assert!(!exits.is_empty());

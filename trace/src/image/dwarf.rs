@@ -4,53 +4,87 @@
 //! during the walk and looked up after it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use gimli::{AttributeValue, DebuggingInformationEntry, EndianSlice, LittleEndian, UnitRef};
-use object::{Object, ObjectSection};
+use gimli::{AttributeValue, DebuggingInformationEntry, UnitRef};
 
 use super::functions::{Argument, Function, Functions, InlinedCall, Location};
 use super::lines::{Lines, Row};
 use super::paths;
+use super::sections::{Sections, Slice};
 use super::symbols;
-use super::types::{Kind, Member, Type, TypeId, Types};
+use super::types::{Bits, Kind, Member, Type, TypeId, TypeTable};
 
-type Slice<'a> = EndianSlice<'a, LittleEndian>;
-type Die<'a> = DebuggingInformationEntry<Slice<'a>>;
+pub type Die<'a> = DebuggingInformationEntry<Slice<'a>>;
 
 /// What the walk yields.
+#[derive(Debug, Default)]
 pub struct Tables {
     pub lines: Lines,
     pub functions: Functions,
-    pub types: Types,
+    pub types: TypeTable,
+    /// Why there is nothing in them.
+    pub damage: Option<String>,
 }
 
-/// Reads the DWARF of `elf`, or says what is wrong with it.
-pub fn read(elf: &object::File) -> Result<Tables, String> {
-    let mut sections = BTreeMap::new();
-    for section in elf.sections() {
-        if let Ok(name) = section.name()
-            && name.starts_with(".debug_")
-        {
-            let data = section
-                .uncompressed_data()
-                .map_err(|error| format!("section {name}: {error}"))?;
-            sections.insert(name.to_owned(), data);
+/// A compile unit, before anything in it has been read.
+pub struct UnitPlace {
+    /// Its offsets in `.debug_info`.
+    pub info: Range<usize>,
+    /// Its code, as pairs of first address and first address after.
+    pub code: Vec<(u64, u64)>,
+}
+
+/// The units of a file, in the order of `.debug_info`.
+pub fn units(sections: &Sections) -> Result<Vec<UnitPlace>, String> {
+    let list = || -> gimli::Result<Vec<UnitPlace>> {
+        let dwarf = sections.dwarf()?;
+        let mut places = Vec::new();
+        let mut units = dwarf.units();
+        while let Some(header) = units.next()? {
+            let Some(start) = header.debug_info_offset() else {
+                continue;
+            };
+            let end = start.0 + header.length_including_self();
+            let unit = dwarf.unit(header)?;
+            let mut ranges = dwarf.unit_ranges(&unit)?;
+            let mut code = Vec::new();
+            while let Some(range) = ranges.next()? {
+                if range.begin != 0 && range.begin < range.end {
+                    code.push((range.begin, range.end));
+                }
+            }
+            places.push(UnitPlace {
+                info: start.0..end,
+                code,
+            });
         }
-    }
-    let load = |id: gimli::SectionId| -> Result<Slice, gimli::Error> {
-        let data = sections.get(id.name()).map_or(&[][..], |data| data);
-        Ok(EndianSlice::new(data, LittleEndian))
+        Ok(places)
     };
-    let dwarf = gimli::Dwarf::load(load).map_err(|error| error.to_string())?;
-    let mut walk = Walk::default();
-    let mut units = dwarf.units();
-    let text = |error: gimli::Error| error.to_string();
-    while let Some(header) = units.next().map_err(text)? {
-        let unit = dwarf.unit(header).map_err(text)?;
-        walk.unit(unit.unit_ref(&dwarf)).map_err(text)?;
+    list().map_err(|error| error.to_string())
+}
+
+/// Reads the units that begin in `range` of `.debug_info`, or says what is wrong with them.
+pub fn read(sections: &Sections, range: Range<usize>) -> Result<Tables, String> {
+    let walk = || -> gimli::Result<Walk> {
+        let dwarf = sections.dwarf()?;
+        let mut walk = Walk::default();
+        let mut at = range.start;
+        while at < range.end {
+            let header = dwarf
+                .debug_info
+                .header_from_offset(gimli::DebugInfoOffset(at))?;
+            at += header.length_including_self();
+            let unit = dwarf.unit(header)?;
+            walk.unit(unit.unit_ref(&dwarf))?;
+        }
+        Ok(walk)
+    };
+    match walk() {
+        Ok(walk) => Ok(walk.finish()),
+        Err(error) => Err(error.to_string()),
     }
-    Ok(walk.finish())
 }
 
 /// A function that is named elsewhere: its declaration or its abstract instance.
@@ -65,9 +99,10 @@ struct Declaration {
 
 /// A function with code, its names still to be looked up.
 struct RawFunction {
+    unit: usize,
     die: usize,
     low: u64,
-    high: u64,
+    ranges: Vec<(u64, u64)>,
     arguments: Vec<(Option<String>, Option<usize>, Option<Location>)>,
     inlined: Vec<RawInlined>,
 }
@@ -81,7 +116,7 @@ struct RawInlined {
 }
 
 /// A type or a namespace around an entry; Rust has a namespace for a function with closures.
-struct Owner {
+pub struct Owner {
     name: String,
     is_type: bool,
 }
@@ -180,7 +215,7 @@ impl Walk {
                         None => String::new(),
                     };
                     let whole = paths::join(&directory, &paths::join(&inside, &path));
-                    Some(paths::shown(&whole).to_owned())
+                    Some(paths::shown(&whole, &directory).to_owned())
                 }
             };
             names.push(name);
@@ -364,12 +399,21 @@ impl Walk {
         let Some(ty) = cx.reference(die, gimli::DW_AT_type) else {
             return Ok(Scope::Other);
         };
+        let number = |at| die.attr(at).and_then(|attr| attr.udata_value());
+        let first_bit = number(gimli::DW_AT_data_bit_offset);
+        let bits = number(gimli::DW_AT_bit_size).and_then(|width| {
+            Some(Bits {
+                shift: (first_bit? % 8) as u8,
+                width: u8::try_from(width).ok().filter(|width| *width <= 57)?,
+            })
+        });
         let member = Member {
             name: cx.name(die)?.unwrap_or_default(),
-            offset: die
-                .attr(gimli::DW_AT_data_member_location)
-                .and_then(|attr| attr.udata_value())
-                .unwrap_or(0),
+            offset: match first_bit {
+                Some(bit) => bit / 8,
+                None => number(gimli::DW_AT_data_member_location).unwrap_or(0),
+            },
+            bits,
             ty: self.type_at(ty),
         };
         if let Kind::Struct { members, variants } = &mut self.types[id].kind {
@@ -404,9 +448,10 @@ impl Walk {
             return Ok(Scope::Function { concrete: false });
         };
         self.functions.push(RawFunction {
+            unit: cx.base,
             die: offset,
             low,
-            high: ranges.iter().map(|(_, high)| *high).max().unwrap_or(low),
+            ranges,
             arguments: Vec::new(),
             inlined: Vec::new(),
         });
@@ -515,8 +560,14 @@ impl Walk {
                 })
                 .collect();
             functions.push(Function {
+                unit: function.unit,
+                die: function.die,
                 low: function.low,
-                high: function.high,
+                high: function
+                    .ranges
+                    .first()
+                    .map_or(function.low, |(_, high)| *high),
+                ranges: function.ranges,
                 name: shown_name(&declared),
                 decl_file: declared.file,
                 decl_line: declared.line,
@@ -534,7 +585,8 @@ impl Walk {
         Tables {
             lines: Lines::new(self.rows, self.files),
             functions: Functions::new(functions),
-            types: Types::new(self.types),
+            types: TypeTable::new(self.types),
+            damage: None,
         }
     }
 }
@@ -549,11 +601,11 @@ fn shown_name(declared: &Declaration) -> String {
 }
 
 /// The unit that an entry is in, and what its attributes refer to.
-struct Context<'a, 'd> {
-    unit: UnitRef<'a, Slice<'d>>,
-    base: usize,
-    files: &'a [Option<Arc<str>>],
-    owner: Option<&'a Owner>,
+pub struct Context<'a, 'd> {
+    pub unit: UnitRef<'a, Slice<'d>>,
+    pub base: usize,
+    pub files: &'a [Option<Arc<str>>],
+    pub owner: Option<&'a Owner>,
 }
 
 impl<'d> Context<'_, 'd> {
@@ -577,7 +629,7 @@ impl<'d> Context<'_, 'd> {
         }
     }
 
-    fn name(&self, die: &Die<'d>) -> gimli::Result<Option<String>> {
+    pub fn name(&self, die: &Die<'d>) -> gimli::Result<Option<String>> {
         self.string(die, gimli::DW_AT_name)
     }
 
@@ -603,7 +655,7 @@ impl<'d> Context<'_, 'd> {
     }
 
     /// The code of an entry; empty if it has none, or if the linker dropped it.
-    fn ranges(&self, die: &Die<'d>) -> gimli::Result<Vec<(u64, u64)>> {
+    pub fn ranges(&self, die: &Die<'d>) -> gimli::Result<Vec<(u64, u64)>> {
         let mut found = Vec::new();
         let mut ranges = self.unit.die_ranges(die)?;
         while let Some(range) = ranges.next()? {

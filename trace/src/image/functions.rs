@@ -38,10 +38,16 @@ pub struct Argument {
 /// A function with code of its own.
 #[derive(Clone, Debug)]
 pub struct Function {
-    /// First address.
+    /// Where its unit and its entry are in `.debug_info`.
+    pub(super) unit: usize,
+    pub(super) die: usize,
+    /// First address: where it is entered.
     pub low: u64,
-    /// First address after it.
+    /// First address after the piece that begins there.
     pub high: u64,
+    /// All its pieces, the one with the entry first: compilers put what is rarely executed elsewhere
+    /// (`.cold`).
+    pub ranges: Vec<(u64, u64)>,
     /// `schedule`; a method with its type, `RawSpinlock::lock`.
     pub name: String,
     /// File of its declaration, from the kernel's root.
@@ -55,7 +61,8 @@ pub struct Function {
 }
 
 impl Function {
-    /// Where argument `index` is at the entry: by DWARF, else by the ABI of `extern "C"`.
+    /// Where argument `index` is at the entry: by DWARF, else by the ABI of `extern "C"`, which a
+    /// function that the compiler has cut out of another (`.isra`, `.constprop`, `.part`) does not keep.
     pub fn argument(&self, index: usize) -> Option<Location> {
         self.arguments
             .get(index)
@@ -95,6 +102,8 @@ impl InlinedCall {
 #[derive(Debug, Default)]
 pub struct Functions {
     by_addr: Vec<Function>,
+    /// Pieces that are not the first: first address, first address after, index of the function.
+    others: Vec<(u64, u64, usize)>,
     by_name: BTreeMap<String, Vec<usize>>,
     inlined: BTreeMap<String, Vec<u64>>,
 }
@@ -104,7 +113,10 @@ impl Functions {
         by_addr.sort_by(|a, b| (a.low, &a.name).cmp(&(b.low, &b.name)));
         let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let mut inlined: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        let mut others = Vec::new();
         for (index, function) in by_addr.iter().enumerate() {
+            let pieces = function.ranges.iter().skip(1);
+            others.extend(pieces.map(|(low, high)| (*low, *high, index)));
             by_name
                 .entry(function.name.clone())
                 .or_default()
@@ -116,8 +128,10 @@ impl Functions {
                     .push(call.entry);
             }
         }
+        others.sort_unstable();
         Functions {
             by_addr,
+            others,
             by_name,
             inlined,
         }
@@ -125,7 +139,12 @@ impl Functions {
 
     pub fn covering(&self, addr: u64) -> Option<&Function> {
         let after = self.by_addr.partition_point(|f| f.low <= addr);
-        self.by_addr[..after].last().filter(|f| addr < f.high)
+        let whole = self.by_addr[..after].last().filter(|f| addr < f.high);
+        whole.or_else(|| {
+            let after = self.others.partition_point(|(low, ..)| *low <= addr);
+            let (_, high, index) = self.others[..after].last()?;
+            (addr < *high).then(|| &self.by_addr[*index])
+        })
     }
 
     pub fn named(&self, name: &str) -> impl Iterator<Item = &Function> {

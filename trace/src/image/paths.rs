@@ -1,8 +1,9 @@
 //! Source paths as the reports show them: from the kernel's root, whatever machine built it.
 
 /// Drops the build's directories: `…/kernel-image/src/kernel/sched/core.rs` is `kernel/sched/core.rs`,
-/// and a file of the compiler's library keeps its path from `library/` on.
-pub fn shown(path: &str) -> &str {
+/// a file of the compiler's library keeps its path from `library/` on, and a kernel in C is named from
+/// the directory it was compiled in, or from a directory that is called `linux-` and its version.
+pub fn shown<'a>(path: &'a str, compiled_in: &str) -> &'a str {
     for marker in ["kernel-image/src/", "/rustc/"] {
         if let Some(at) = path.find(marker) {
             let rest = &path[at + marker.len()..];
@@ -12,6 +13,18 @@ pub fn shown(path: &str) -> &str {
             };
         }
     }
+    if let Some(at) = path.rfind("/linux-")
+        && let Some((version, file)) = path[at + 7..].split_once('/')
+        && version.starts_with(|c: char| c.is_ascii_digit())
+        && !file.starts_with("debian/")
+    {
+        return file;
+    }
+    let inside = path
+        .strip_prefix(compiled_in)
+        .and_then(|rest| rest.strip_prefix('/'))
+        .filter(|rest| !compiled_in.is_empty() && !rest.is_empty());
+    let path = inside.unwrap_or(path);
     let path = path.strip_prefix("./").unwrap_or(path);
     path.strip_prefix("src/").unwrap_or(path)
 }
@@ -38,10 +51,23 @@ mod tests {
             "./src/kernel/sched/core.rs",
             "kernel/sched/core.rs",
         ] {
-            assert_eq!(shown(path), "kernel/sched/core.rs", "{path}");
+            assert_eq!(shown(path, ""), "kernel/sched/core.rs", "{path}");
         }
         let core = "/rustc/0123abcd/library/core/src/num/mod.rs";
-        assert_eq!(shown(core), "library/core/src/num/mod.rs");
+        assert_eq!(shown(core, "/rustc"), "library/core/src/num/mod.rs");
+    }
+
+    #[test]
+    fn a_kernel_in_c_is_named_from_its_root() {
+        let built = "debian/build/build_amd64_none_cloud-amd64";
+        let core = format!("{built}/kernel/sched/core.c");
+        assert_eq!(shown(&core, built), "kernel/sched/core.c");
+        let head = "/build/reproducible-path/linux-6.1.192/arch/x86/kernel/head_64.S";
+        assert_eq!(shown(head, built), "arch/x86/kernel/head_64.S");
+        assert_eq!(
+            shown("/usr/src/linux-headers/a.h", ""),
+            "/usr/src/linux-headers/a.h"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use object::{Object, ObjectSymbol, SymbolKind};
+use object::{Object, ObjectSymbol, ReadRef, SymbolKind};
 
 /// One symbol that lies somewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Symbols {
 
 impl Symbols {
     /// Reads the table of `elf`.
-    pub fn read(elf: &object::File) -> Symbols {
+    pub fn read<'d>(elf: &object::File<'d, impl ReadRef<'d>>) -> Symbols {
         let mut by_addr: Vec<ElfSymbol> = elf
             .symbols()
             .filter(|symbol| symbol.is_definition() && symbol.address() != 0)
@@ -66,6 +66,17 @@ impl Symbols {
 
     pub fn by_name(&self, name: &str) -> Option<&ElfSymbol> {
         self.by_name.get(name).map(|index| &self.by_addr[*index])
+    }
+
+    /// The code symbols of functions that the source calls `name`: of that name, or with a suffix of
+    /// the compiler's after a dot.
+    pub fn called<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a ElfSymbol> {
+        self.code().filter(move |symbol| {
+            symbol
+                .name
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
     }
 
     /// The symbol whose bytes `addr` is in; one without a size reaches to the next symbol.

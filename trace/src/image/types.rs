@@ -3,8 +3,12 @@
 //! A name may be Rust's (`TaskStruct`) or Linux's (`task_struct`); a path such as `thread_info.cpu`
 //! names members. Structures with exactly one member that is not empty (`Shared<T>`, `UnsafeCell`,
 //! atomics, a mask of one word) are looked through, and so is an `Option` that is stored as its pointer.
+//! The members of a structure or union without a name count as those of the structure around it.
 
 use std::collections::BTreeMap;
+
+use super::debug::Debug;
+use super::dwarf::Tables;
 
 /// Number of a type in the table.
 pub type TypeId = usize;
@@ -14,7 +18,17 @@ pub type TypeId = usize;
 pub struct Member {
     pub name: String,
     pub offset: u64,
+    pub bits: Option<Bits>,
     pub ty: TypeId,
+}
+
+/// The bits of a field that is smaller than its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bits {
+    /// Bits below it in its first byte.
+    pub shift: u8,
+    /// How many are its own, at most 57.
+    pub width: u8,
 }
 
 /// What a type is made of.
@@ -75,6 +89,8 @@ pub struct Field {
     pub size: u64,
     /// How to read it.
     pub shape: Shape,
+    /// For a bit-field: which bits of these bytes.
+    pub bits: Option<Bits>,
 }
 
 /// Why a layout cannot be told.
@@ -101,15 +117,84 @@ fn nearest(name: &Option<String>) -> String {
         .unwrap_or_default()
 }
 
-/// The layouts of an image.
+/// The layouts of an image, looked up part by part.
+#[derive(Clone, Copy, Debug)]
+pub struct Types<'a> {
+    debug: &'a Debug,
+    /// An address in the unit that is asked first.
+    near: Option<u64>,
+}
+
+impl<'a> Types<'a> {
+    pub(super) fn new(debug: &'a Debug, near: Option<u64>) -> Types<'a> {
+        Types { debug, near }
+    }
+
+    /// Asks the unit that is near, the parts that have been read, then those that mention the type, for the first that knows it.
+    fn ask<T>(
+        &self,
+        name: &str,
+        f: impl Fn(&'a TypeTable) -> Result<T, TypeError>,
+    ) -> Result<T, TypeError> {
+        let mut unknown = None;
+        let mut answer = |tables: &'a Tables| match f(&tables.types) {
+            Err(error @ TypeError::NoType(..)) => {
+                unknown.get_or_insert(error);
+                None
+            }
+            known => Some(known),
+        };
+        let bare = name.strip_prefix("struct ").unwrap_or(name);
+        let near = self.near.and_then(|addr| self.debug.at(addr));
+        let first = near.into_iter().chain(self.debug.loaded());
+        let found = first.into_iter().find_map(&mut answer).or_else(|| {
+            if self.debug.is_whole() {
+                return None;
+            }
+            let linux = self.debug.mentioning(bare).find_map(&mut answer);
+            linux.or_else(|| {
+                self.debug
+                    .mentioning(&rust_name(bare))
+                    .find_map(&mut answer)
+            })
+        });
+        match (found, unknown) {
+            (Some(known), _) => known,
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(TypeError::NoType(name.to_owned(), None)),
+        }
+    }
+
+    /// Size of the type called `name`.
+    pub fn size_of(&self, name: &str) -> Result<u64, TypeError> {
+        self.ask(name, |types| types.size_of(name))
+    }
+
+    /// The members of the type called `name`, as name and offset.
+    pub fn members(&self, name: &str) -> Result<Vec<(&'a str, Field)>, TypeError> {
+        self.ask(name, |types| types.members(name))
+    }
+
+    /// The field at `path` (members joined by dots) of the type called `name`.
+    pub fn field(&self, name: &str, path: &str) -> Result<Field, TypeError> {
+        self.ask(name, |types| types.field(name, path))
+    }
+
+    /// The value of constant `constant` of the enumeration called `name`.
+    pub fn constant(&self, name: &str, constant: &str) -> Result<i64, TypeError> {
+        self.ask(name, |types| types.constant(name, constant))
+    }
+}
+
+/// The layouts of one part of an image.
 #[derive(Debug, Default)]
-pub struct Types {
+pub struct TypeTable {
     types: Vec<Type>,
     by_name: BTreeMap<String, TypeId>,
 }
 
-impl Types {
-    pub(super) fn new(types: Vec<Type>) -> Types {
+impl TypeTable {
+    pub(super) fn new(types: Vec<Type>) -> TypeTable {
         let mut by_name = BTreeMap::new();
         for (id, ty) in types.iter().enumerate() {
             let whole = match &ty.kind {
@@ -121,7 +206,13 @@ impl Types {
                 by_name.entry(ty.name.clone()).or_insert(id);
             }
         }
-        Types { types, by_name }
+        // Last, so that `struct name` wins over `typedef … name`.
+        for (id, ty) in types.iter().enumerate() {
+            if matches!(ty.kind, Kind::Alias(Some(_))) && !ty.name.is_empty() {
+                by_name.entry(ty.name.clone()).or_insert(id);
+            }
+        }
+        TypeTable { types, by_name }
     }
 
     /// The type called `name`, in Rust's or Linux's spelling.
@@ -155,9 +246,10 @@ impl Types {
             Kind::Struct { members, .. } => members
                 .iter()
                 .map(|member| {
+                    let offset = base + member.offset;
                     (
                         member.name.as_str(),
-                        self.leaf(member.ty, base + member.offset),
+                        self.leaf(member.ty, offset, member.bits),
                     )
                 })
                 .collect(),
@@ -168,9 +260,9 @@ impl Types {
     /// The field at `path` (members joined by dots) of the type called `name`.
     pub fn field(&self, name: &str, path: &str) -> Result<Field, TypeError> {
         let mut at = self.find(name)?;
-        let mut offset = 0;
+        let (mut offset, mut bits) = (0, None);
         for step in path.split('.') {
-            let (next, more) = self.step(at, step).ok_or_else(|| {
+            let (next, more, part) = self.step(at, step).ok_or_else(|| {
                 let (inside, _) = self.struct_inside(at);
                 TypeError::NoField {
                     ty: match self.types[inside].name.as_str() {
@@ -183,8 +275,9 @@ impl Types {
             })?;
             at = next;
             offset += more;
+            bits = part;
         }
-        Ok(self.leaf(at, offset))
+        Ok(self.leaf(at, offset, bits))
     }
 
     /// The value of constant `constant` of the enumeration called `name`.
@@ -211,22 +304,35 @@ impl Types {
         }
     }
 
-    /// Finds a member in `id` or in the one thing that `id` wraps.
-    fn step(&self, mut id: TypeId, name: &str) -> Option<(TypeId, u64)> {
+    /// Finds a member in `id` or in the one thing that `id` wraps: its type, where it is, and which
+    /// bits.
+    fn step(&self, mut id: TypeId, name: &str) -> Option<(TypeId, u64, Option<Bits>)> {
         let mut offset = 0;
         for _ in 0..32 {
-            if let Kind::Struct { members, .. } = &self.types[id].kind
-                && let Some(member) = members
-                    .iter()
-                    .find(|m| m.name == name || m.name.strip_prefix("r#") == Some(name))
-            {
-                return Some((member.ty, offset + member.offset));
+            if let Some((ty, more, bits)) = self.member(id, name, 0) {
+                return Some((ty, offset + more, bits));
             }
             let (inside, more) = self.unwrap(id)?;
             id = inside;
             offset += more;
         }
         None
+    }
+
+    /// A member of `id` itself or of what has no name in it.
+    fn member(&self, id: TypeId, name: &str, depth: u32) -> Option<(TypeId, u64, Option<Bits>)> {
+        let Kind::Struct { members, .. } = &self.types[id].kind else {
+            return None;
+        };
+        let named = |m: &&Member| m.name == name || m.name.strip_prefix("r#") == Some(name);
+        if let Some(member) = members.iter().find(named) {
+            return Some((member.ty, member.offset, member.bits));
+        }
+        let nameless = members.iter().filter(|m| m.name.is_empty() && depth < 8);
+        nameless.into_iter().find_map(|m| {
+            let (ty, offset, bits) = self.member(m.ty, name, depth + 1)?;
+            Some((ty, m.offset + offset, bits))
+        })
     }
 
     /// What a wrapper wraps, and where in it.
@@ -296,7 +402,7 @@ impl Types {
     }
 
     /// Follows wrappers to a number, an address or bytes.
-    fn leaf(&self, mut id: TypeId, mut offset: u64) -> Field {
+    fn leaf(&self, mut id: TypeId, mut offset: u64, bits: Option<Bits>) -> Field {
         for _ in 0..32 {
             match self.unwrap(id) {
                 Some((inside, more)) => {
@@ -335,8 +441,10 @@ impl Types {
         };
         Field {
             offset,
-            size,
+            // Of a bit-field only the bytes that it is in.
+            size: bits.map_or(size, |b| u64::from((b.shift + b.width).div_ceil(8))),
             shape,
+            bits,
         }
     }
 
