@@ -95,6 +95,7 @@ fn dup_task_struct(orig: TaskRef) -> Option<TaskRef> {
     }
     tsk.policy.set(orig.policy.get());
     tsk.rt_priority.set(orig.rt_priority.get());
+    tsk.sched_reset_on_fork.set(orig.sched_reset_on_fork.get());
     tsk.cpus_mask.set(orig.cpus_mask.get());
     tsk.cpus_ptr.set(Some(&tsk.cpus_mask));
     tsk.se.load.weight.set(orig.se.load.weight.get());

@@ -23,8 +23,8 @@ use crate::include::linux::sched::task::{
 };
 use crate::include::linux::sched::{
     __set_current_state, CommBuf, PF_EXITING, PF_KTHREAD, PF_NO_SETAFFINITY, PF_NOFREEZE,
-    TASK_COMM_LEN, TASK_INTERRUPTIBLE, TASK_PARKED, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef,
-    same_task, set_current_state, set_special_state,
+    SCHED_NORMAL, TASK_COMM_LEN, TASK_INTERRUPTIBLE, TASK_PARKED, TASK_RUNNING,
+    TASK_UNINTERRUPTIBLE, TaskRef, same_task, set_current_state, set_special_state,
 };
 use crate::include::linux::spinlock::RawSpinlock;
 use crate::kernel::exit::do_exit;
@@ -32,8 +32,8 @@ use crate::kernel::fork::kernel_thread;
 use crate::kernel::sched::completion::{complete, complete_all, wait_for_completion};
 use crate::kernel::sched::core::affinity::do_set_cpus_allowed;
 use crate::kernel::sched::core::{
-    schedule, schedule_preempt_disabled, set_cpus_allowed_ptr, wait_task_inactive, wake_up_process,
-    wake_up_state,
+    SchedParam, sched_setscheduler_nocheck, schedule, schedule_preempt_disabled,
+    set_cpus_allowed_ptr, wait_task_inactive, wake_up_process, wake_up_state,
 };
 use crate::{WARN_ON, intrusive_adapter, stack_pinned};
 use alloc::boxed::Box;
@@ -195,7 +195,8 @@ extern "C" fn kthread(create: VoidPtr) -> i32 {
     let (threadfn, data) = (create.threadfn, create.data);
     self_.threadfn.set(Some(threadfn));
     self_.data.set(data);
-    // kthreadd's mask, which every thread starts with: usually nothing to change.
+    // Whatever kthreadd has been made: threads start ordinary, and on any CPU. Usually nothing changes.
+    sched_setscheduler_nocheck(task, SCHED_NORMAL, &SchedParam::default());
     set_cpus_allowed_ptr(task, &cpu_possible_mask());
 
     // The creator decides when we run on: it may want to bind us first.

@@ -94,6 +94,8 @@ pub const SCHED_BATCH: u32 = 3;
 pub const SCHED_IDLE: u32 = 5;
 /// Earliest deadline first.
 pub const SCHED_DEADLINE: u32 = 6;
+/// Or'ed into a policy: children start with an ordinary one.
+pub const SCHED_RESET_ON_FORK: u32 = 0x4000_0000;
 
 /// A weight and its inverse in 32 bits after the point.
 #[doc(alias = "load_weight")]
@@ -193,16 +195,33 @@ impl SchedEntity {
     }
 }
 
-/// What the real-time class schedules: in its place, unused in this cut.
+/// What the real-time class schedules. All fields: (rq).
 #[doc(alias = "sched_rt_entity")]
 #[repr(C)]
 pub struct SchedRtEntity {
     /// Place in the list of its priority.
     pub run_list: ListHead,
+    /// Ticks since it last slept.
+    pub timeout: Shared<u64>,
     /// Rest of the round-robin slice, jiffies.
     pub time_slice: Shared<u32>,
     /// Whether it is on a queue.
     pub on_rq: Shared<u16>,
+    /// Whether it is in a list: also while it is taken off the queue only to be put back.
+    pub on_list: Shared<u16>,
+}
+
+impl SchedRtEntity {
+    /// An entity of nothing.
+    pub const fn new() -> SchedRtEntity {
+        SchedRtEntity {
+            run_list: ListHead::new(),
+            timeout: Shared::new(0),
+            time_slice: Shared::new(0),
+            on_rq: Shared::new(0),
+            on_list: Shared::new(0),
+        }
+    }
 }
 
 /// What the deadline class schedules: in its place, unused in this cut.
@@ -281,6 +300,8 @@ pub struct TaskStruct {
     pub exit_state: Shared<u32>,
     /// What the task returned.
     pub exit_code: Shared<i32>,
+    /// Its children start with an ordinary policy: (pi)+(rq).
+    pub sched_reset_on_fork: Shared<u32>,
     /// Whether its sleep counts in nr_uninterruptible: (rq).
     pub sched_contributes_to_load: Shared<u32>,
     /// It changed CPU since it was last accounted.
@@ -333,11 +354,7 @@ impl TaskStruct {
             normal_prio: Shared::new(prio::DEFAULT_PRIO),
             rt_priority: Shared::new(0),
             se: SchedEntity::new(),
-            rt: SchedRtEntity {
-                run_list: ListHead::new(),
-                time_slice: Shared::new(0),
-                on_rq: Shared::new(0),
-            },
+            rt: SchedRtEntity::new(),
             dl: SchedDlEntity {
                 dl_runtime: Shared::new(0),
                 dl_deadline: Shared::new(0),
@@ -355,6 +372,7 @@ impl TaskStruct {
             tasks: ListHead::new(),
             exit_state: Shared::new(0),
             exit_code: Shared::new(0),
+            sched_reset_on_fork: Shared::new(0),
             sched_contributes_to_load: Shared::new(0),
             sched_migrated: Shared::new(0),
             sched_remote_wakeup: Shared::new(0),
@@ -458,6 +476,12 @@ intrusive_adapter!(
 intrusive_adapter!(
     /// Tasks by their fair entity (`task_of`).
     pub SeOfTask = TaskStruct { se: SchedEntity });
+intrusive_adapter!(
+    /// Tasks by their real-time entity (`rt_task_of`).
+    pub RtOfTask = TaskStruct { rt: SchedRtEntity });
+intrusive_adapter!(
+    /// Real-time entities by their link in the list of their priority.
+    pub RunListLink = SchedRtEntity { run_list: ListHead });
 intrusive_adapter!(
     /// Entities by their link in `rq.cfs_tasks`.
     pub GroupNodeLink = SchedEntity { group_node: ListHead });

@@ -34,8 +34,8 @@ use crate::kernel::kreplay::counters::{count, kreplay_counters};
 use crate::kernel::kreplay::workload_param;
 use crate::kernel::sched::clock::sched_clock;
 use crate::kernel::sched::core::{
-    migrate_disable, migrate_enable, sched_setscheduler_nocheck, schedule, set_cpus_allowed_ptr,
-    set_user_nice, r#yield,
+    SchedParam, migrate_disable, migrate_enable, sched_setscheduler_nocheck, schedule,
+    set_cpus_allowed_ptr, set_user_nice, r#yield,
 };
 use crate::kernel::sched::sched::cpu_rq;
 use crate::kernel::sched::wait::{wait_event, wake_up};
@@ -165,7 +165,7 @@ impl Cast {
             let hog = self.hire("hog", index, hog, 0);
             // Background work: whoever wakes up preempts it at once, not at the next tick.
             if let Some(task) = hog.task.get()
-                && sched_setscheduler_nocheck(task, SCHED_IDLE) != 0
+                && sched_setscheduler_nocheck(task, SCHED_IDLE, &SchedParam::default()) != 0
             {
                 fail(format_args!("hog/{index} cannot have policy SCHED_IDLE"));
             }

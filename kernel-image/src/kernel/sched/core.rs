@@ -5,7 +5,7 @@
 //! - `queue`: into and out of a runqueue, changing CPU.
 //! - `wakeup`: `try_to_wake_up`, wake lists, wake queues, waiting until a task is off its CPU.
 //! - `affinity`: masks and the moves they cause, `migration_cpu_stop`.
-//! - `params`: nice, weights, the stop task.
+//! - `params`: policies, nice, weights, the stop task.
 //! - `fork`: a task's birth. `tick`: the timer. `init`: start-up and CPUs coming up.
 //!
 //! Kept, left out, differs: see the head of each file.
@@ -26,7 +26,11 @@ pub use affinity::{
 };
 pub use fork::{sched_cgroup_fork, sched_fork, sched_post_fork, wake_up_new_task};
 pub use init::{init_idle, sched_cpu_activate, sched_cpu_starting, sched_init, sched_init_smp};
-pub use params::{sched_set_stop_task, sched_setscheduler_nocheck, set_load_weight, set_user_nice};
+pub use params::{
+    SchedAttr, SchedParam, sched_set_fifo, sched_set_fifo_low, sched_set_normal,
+    sched_set_stop_task, sched_setattr_nocheck, sched_setscheduler_nocheck, set_load_weight,
+    set_user_nice,
+};
 pub use queue::{activate_task, deactivate_task, set_task_cpu, wakeup_preempt};
 pub use schedule::{
     preempt_schedule, preempt_schedule_irq, schedule, schedule_idle, schedule_preempt_disabled,

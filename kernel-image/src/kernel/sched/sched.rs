@@ -17,6 +17,7 @@ use crate::include::linux::cpumask::NR_CPUS;
 use crate::include::linux::irqflags::local_irq_save;
 use crate::include::linux::list::ListHead;
 use crate::include::linux::rbtree::RbRootCached;
+use crate::include::linux::sched::prio::MAX_RT_PRIO;
 use crate::include::linux::sched::{
     LoadWeight, PF_KTHREAD, SchedEntity, TaskRef, same_task, task_cpu, test_tsk_need_resched,
 };
@@ -55,6 +56,8 @@ pub const ENQUEUE_RESTORE: i32 = 0x02;
 pub const ENQUEUE_MOVE: i32 = 0x04;
 /// The clock is up to date.
 pub const ENQUEUE_NOCLOCK: i32 = 0x08;
+/// At the head of its priority's list.
+pub const ENQUEUE_HEAD: i32 = 0x10;
 /// It comes from another CPU.
 pub const ENQUEUE_MIGRATED: i32 = 0x40;
 /// It is new.
@@ -225,18 +228,42 @@ impl CfsRq {
     }
 }
 
-/// The real-time class's queue: in its place, empty in this cut.
+/// The real-time tasks of a queue, by priority.
+#[doc(alias = "rt_prio_array")]
+#[repr(C)]
+pub struct RtPrioArray {
+    /// Which priorities have tasks; bit 100 ends the search.
+    pub bitmap: [Shared<u64>; 2],
+    /// A list for each.
+    pub queue: [ListHead; MAX_RT_PRIO as usize],
+}
+
+impl RtPrioArray {
+    /// An array that `init` has to set up.
+    pub const fn new() -> RtPrioArray {
+        RtPrioArray {
+            bitmap: [const { Shared::new(0) }; 2],
+            queue: [const { ListHead::new() }; MAX_RT_PRIO as usize],
+        }
+    }
+}
+
+/// The real-time class's queue. All fields: (rq).
 #[doc(alias = "rt_rq")]
 #[repr(C)]
 pub struct RtRq {
-    /// Which priorities have tasks; bit 100 ends the search.
-    pub active_bitmap: [Shared<u64>; 2],
-    /// Tasks on it.
+    /// The tasks on it, the running one included.
+    pub active: RtPrioArray,
+    /// How many.
     pub rt_nr_running: Shared<u32>,
-    /// Whether it is counted in the runqueue.
-    pub rt_queued: Shared<i32>,
-    /// The highest priority on it and the next one.
-    pub highest_prio: [Shared<i32>; 2],
+    /// How many of policy SCHED_RR.
+    pub rr_nr_running: Shared<u32>,
+    /// How many of them the runqueue counts: all, or none while the queue is throttled (in Linux a flag).
+    pub rt_queued: Shared<u32>,
+    /// The highest priority on it (`highest_prio.curr`); 99 when it is empty.
+    pub highest_prio: Shared<i32>,
+    /// It has had its share of this period.
+    pub rt_throttled: Shared<i32>,
     /// Run time in this period, ns.
     pub rt_time: Shared<u64>,
     /// Allowed run time in a period, ns.
@@ -357,10 +384,12 @@ impl Rq {
             nr_switches: Shared::new(0),
             cfs: CfsRq::new(),
             rt: RtRq {
-                active_bitmap: [const { Shared::new(0) }; 2],
+                active: RtPrioArray::new(),
                 rt_nr_running: Shared::new(0),
+                rr_nr_running: Shared::new(0),
                 rt_queued: Shared::new(0),
-                highest_prio: [const { Shared::new(0) }; 2],
+                highest_prio: Shared::new(0),
+                rt_throttled: Shared::new(0),
                 rt_time: Shared::new(0),
                 rt_runtime: Shared::new(0),
             },

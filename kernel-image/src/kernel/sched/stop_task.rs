@@ -6,6 +6,7 @@
 use crate::BUG;
 use crate::include::linux::sched::{TaskRef, task_cpu};
 use crate::kernel::sched::core::affinity::set_cpus_allowed_common;
+use crate::kernel::sched::fair::entity::update_curr_common;
 use crate::kernel::sched::sched::{
     RqRef, SchedClass, add_nr_running, rq_clock_task, sub_nr_running, task_on_rq_queued,
 };
@@ -90,13 +91,3 @@ fn prio_changed_stop(_rq: RqRef, _p: TaskRef, _oldprio: i32) {
 }
 
 fn update_curr_stop(_rq: RqRef) {}
-
-/// Charges a task that is not fair for its run time.
-fn update_curr_common(rq: RqRef, curr: TaskRef) {
-    let now = rq_clock_task(rq);
-    let delta_exec = now.wrapping_sub(curr.se.exec_start.get()) as i64;
-    if delta_exec > 0 {
-        curr.se.exec_start.set(now);
-        curr.se.sum_exec_runtime.add(delta_exec as u64);
-    }
-}

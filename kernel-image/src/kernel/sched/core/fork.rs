@@ -3,19 +3,20 @@
 //! Linux: `kernel/sched/core.c` (v6.8): `sched_fork`, `sched_cgroup_fork`, `sched_post_fork`,
 //! `wake_up_new_task`. Kept: the order of states, priorities, placement and first activation, with
 //! its quirk (the enqueue places the entity again, so the half slice of the fork does not survive).
-//! Left out: reset-on-fork, load tracking of the new entity, uclamp. Differs: nothing else.
+//! Left out: load tracking of the new entity, uclamp. Differs: nothing else.
 //! Locks: `pi_lock`, then the runqueue's.
 
 use super::affinity::select_task_rq;
+use super::params::{rt_policy, set_load_weight};
 use super::queue::{activate_task, wakeup_preempt};
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::include::linux::list::INIT_LIST_HEAD;
-use crate::include::linux::sched::prio::rt_prio;
-use crate::include::linux::sched::{TASK_NEW, TASK_RUNNING, TaskRef, task_cpu};
+use crate::include::linux::sched::prio::{NICE_TO_PRIO, PRIO_TO_NICE, rt_prio};
+use crate::include::linux::sched::{SCHED_NORMAL, TASK_NEW, TASK_RUNNING, TaskRef, task_cpu};
 use crate::include::trace::events::sched::trace_sched_wakeup_new;
 use crate::kernel::sched::fair::{base_slice_ns, fair_sched_class};
-use crate::kernel::sched::rt::rt_sched_class;
+use crate::kernel::sched::rt::{rt_sched_class, sched_rr_timeslice};
 use crate::kernel::sched::sched::{
     __set_task_cpu, __task_rq_lock, ENQUEUE_NOCLOCK, WF_FORK, raw_spin_rq_unlock, root_task_group,
     update_rq_clock,
@@ -40,6 +41,11 @@ fn __sched_fork(p: TaskRef) {
     INIT_LIST_HEAD(&se.group_node);
     se.cfs_rq.set(None);
     se.avg.last_update_time.set(0);
+    INIT_LIST_HEAD(&p.rt.run_list);
+    p.rt.timeout.set(0);
+    p.rt.time_slice.set(sched_rr_timeslice.get());
+    p.rt.on_rq.set(0);
+    p.rt.on_list.set(0);
     p.migration_pending.set(None);
 }
 
@@ -50,6 +56,20 @@ pub fn sched_fork(_clone_flags: u64, p: TaskRef) -> i32 {
     p.__state.set(TASK_NEW);
     // Not the parent's boosted priority.
     p.prio.set(current().normal_prio.get());
+    if p.sched_reset_on_fork.get() != 0 {
+        if rt_policy(p.policy.get()) {
+            p.policy.set(SCHED_NORMAL);
+            p.static_prio.set(NICE_TO_PRIO(0));
+            p.rt_priority.set(0);
+        } else if PRIO_TO_NICE(p.static_prio.get()) < 0 {
+            p.static_prio.set(NICE_TO_PRIO(0));
+        }
+        p.prio.set(p.static_prio.get());
+        p.normal_prio.set(p.static_prio.get());
+        set_load_weight(p, false);
+        // It has served its purpose.
+        p.sched_reset_on_fork.set(0);
+    }
     let class = if rt_prio(p.prio.get()) {
         &rt_sched_class
     } else {

@@ -20,14 +20,15 @@ use crate::include::linux::list::INIT_LIST_HEAD;
 use crate::include::linux::sched::{CommBuf, PF_KTHREAD, PF_NO_SETAFFINITY, TASK_RUNNING, TaskRef};
 use crate::kernel::kthread::{kthread_set_per_cpu, set_kthread_struct};
 use crate::kernel::sched::clock::sched_clock;
+use crate::kernel::sched::deadline::init_dl_rq;
 use crate::kernel::sched::fair::{init_cfs_rq, init_sched_fair_class, init_tg_cfs_entry};
 use crate::kernel::sched::idle::idle_sched_class;
+use crate::kernel::sched::rt::{init_rt_bandwidth, init_rt_rq};
 use crate::kernel::sched::sched::{
     __set_task_cpu, NICE_0_LOAD, RqFlags, RqRef, SCHED_CAPACITY_SCALE, SCHED_CLASSES,
     SYSCTL_SCHED_MIGRATION_COST, TASK_ON_RQ_QUEUED, cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock,
     root_task_group, rq_lock_irqsave, rq_unlock_irqrestore, sched_class_above, update_rq_clock,
 };
-use crate::kernel::sched::{deadline::init_dl_rq, rt::init_rt_rq};
 use crate::{BUG_ON, pr_info};
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -48,6 +49,7 @@ pub extern "C" fn sched_init() {
         BUG_ON!(!sched_class_above(pair[0], pair[1]));
     }
     root_task_group.shares.set(NICE_0_LOAD);
+    init_rt_bandwidth();
 
     for cpu in cpu_possible_mask().iter() {
         init_rq(cpu_rq(cpu), cpu);

@@ -1,24 +1,29 @@
 //! What a task is worth: weights, nice, and the stop task's place above all.
 //!
 //! Linux: `kernel/sched/core.c` (v6.8): `sched_prio_to_weight`, `set_load_weight`, `set_user_nice`,
-//! `sched_setscheduler_nocheck`, `sched_set_stop_task`. Kept: the tables, the dequeue-change-enqueue around
-//! a change. Left out: permissions (no user processes), policies other than the fair class's (real-time and
-//! deadline come later: -EINVAL).
+//! `__sched_setscheduler`, `sched_setattr` and its relatives, `sched_set_stop_task`. Kept: the tables, the
+//! checks in their order, the dequeue-change-enqueue around a change, who goes to the head of a list.
+//! Left out: permissions (no user processes), uclamp (-EOPNOTSUPP, as Linux built without), priority
+//! inheritance, SCHED_DEADLINE (-EINVAL until its class comes).
 //! Differs: nothing else. Locks: `pi_lock` and the runqueue's lock.
 
 use super::queue::{dequeue_task, enqueue_task};
 use super::schedule::{put_prev_task, set_next_task};
-use crate::include::linux::errno::EINVAL;
+use crate::WARN_ON_ONCE;
+use crate::include::linux::errno::{EINVAL, EOPNOTSUPP};
 use crate::include::linux::sched::prio::{
-    DEFAULT_PRIO, MAX_NICE, MAX_RT_PRIO, MIN_NICE, NICE_TO_PRIO, NICE_WIDTH, PRIO_TO_NICE,
+    DEFAULT_PRIO, MAX_NICE, MAX_RT_PRIO, MIN_NICE, NICE_TO_PRIO, NICE_WIDTH, PRIO_TO_NICE, rt_prio,
 };
-use crate::include::linux::sched::{SCHED_BATCH, SCHED_FIFO, SCHED_IDLE, SCHED_NORMAL, TaskRef};
+use crate::include::linux::sched::{
+    SCHED_BATCH, SCHED_FIFO, SCHED_IDLE, SCHED_NORMAL, SCHED_RESET_ON_FORK, SCHED_RR, TaskRef,
+    same_task,
+};
 use crate::kernel::sched::fair::{fair_sched_class, reweight_task};
 use crate::kernel::sched::rt::rt_sched_class;
 use crate::kernel::sched::sched::{
-    DEQUEUE_MOVE, DEQUEUE_NOCLOCK, DEQUEUE_SAVE, ENQUEUE_MOVE, ENQUEUE_NOCLOCK, ENQUEUE_RESTORE,
-    RqFlags, WEIGHT_IDLEPRIO, WMULT_IDLEPRIO, cpu_rq, same_class, scale_load, task_current,
-    task_on_rq_queued, task_rq_lock, task_rq_unlock, update_rq_clock,
+    DEQUEUE_MOVE, DEQUEUE_NOCLOCK, DEQUEUE_SAVE, ENQUEUE_HEAD, ENQUEUE_NOCLOCK, ENQUEUE_RESTORE,
+    RqFlags, RqRef, SchedClass, WEIGHT_IDLEPRIO, WMULT_IDLEPRIO, cpu_rq, same_class, scale_load,
+    task_current, task_on_rq_queued, task_rq_lock, task_rq_unlock, update_rq_clock,
 };
 use crate::kernel::sched::stop_task::stop_sched_class;
 
@@ -91,42 +96,258 @@ pub fn set_user_nice(p: TaskRef, nice: i32) {
     task_rq_unlock(rq, p, &rf);
 }
 
-/// Gives a task one of the fair class's policies.
+/// What a task is to be scheduled by.
+#[doc(alias = "sched_attr")]
+#[derive(Clone, Copy, Debug)]
+pub struct SchedAttr {
+    /// `SCHED_*`; negative: the one it has.
+    pub sched_policy: i32,
+    /// `SCHED_FLAG_*`.
+    pub sched_flags: u64,
+    /// For the fair policies.
+    pub sched_nice: i32,
+    /// For the real-time policies: 1 to 99, 99 the highest; 0 for all others.
+    pub sched_priority: u32,
+}
+
+/// The parameter of the older calls.
+#[doc(alias = "sched_param")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SchedParam {
+    /// As `SchedAttr::sched_priority`.
+    pub sched_priority: u32,
+}
+
+/// Children start with an ordinary policy.
+pub const SCHED_FLAG_RESET_ON_FORK: u64 = 0x01;
+/// Keep the policy.
+pub const SCHED_FLAG_KEEP_POLICY: u64 = 0x08;
+/// Keep nice and priority.
+pub const SCHED_FLAG_KEEP_PARAMS: u64 = 0x10;
+/// Bounds of utilisation: not built in.
+pub const SCHED_FLAG_UTIL_CLAMP: u64 = 0x60;
+/// All flags there are.
+pub const SCHED_FLAG_ALL: u64 = 0x7f;
+
+/// A policy of the fair class.
+pub fn fair_policy(policy: u32) -> bool {
+    matches!(policy, SCHED_NORMAL | SCHED_BATCH)
+}
+
+/// The policy of tasks that run when nothing else does: of the fair class too.
+pub fn idle_policy(policy: u32) -> bool {
+    policy == SCHED_IDLE
+}
+
+/// A policy of the real-time class.
+pub fn rt_policy(policy: u32) -> bool {
+    matches!(policy, SCHED_FIFO | SCHED_RR)
+}
+
+fn valid_policy(policy: u32) -> bool {
+    idle_policy(policy) || fair_policy(policy) || rt_policy(policy)
+}
+
+/// The kernel's priority of a policy with its parameters.
+fn __normal_prio(policy: u32, rt_prio: u32, nice: i32) -> i32 {
+    if rt_policy(policy) {
+        MAX_RT_PRIO - 1 - rt_prio as i32
+    } else {
+        NICE_TO_PRIO(nice)
+    }
+}
+
+fn __setscheduler_params(p: TaskRef, policy: u32, attr: &SchedAttr) {
+    p.policy.set(policy);
+    if fair_policy(policy) {
+        p.static_prio.set(NICE_TO_PRIO(attr.sched_nice));
+    }
+    // Zero for all but the real-time policies: the checks see to it.
+    p.rt_priority.set(attr.sched_priority);
+    p.normal_prio.set(__normal_prio(
+        policy,
+        attr.sched_priority,
+        PRIO_TO_NICE(p.static_prio.get()),
+    ));
+    set_load_weight(p, true);
+}
+
+fn __setscheduler_prio(p: TaskRef, prio: i32) {
+    p.sched_class.set(Some(if rt_prio(prio) {
+        &rt_sched_class
+    } else {
+        &fair_sched_class
+    }));
+    p.prio.set(prio);
+}
+
+/// Tells the class that a task has come to it, or that its priority changed.
+fn check_class_changed(rq: RqRef, p: TaskRef, prev_class: &SchedClass, oldprio: i32) {
+    if !same_class(prev_class, p.class()) {
+        (p.class().switched_to)(rq, p);
+    } else if oldprio != p.prio.get() {
+        (p.class().prio_changed)(rq, p, oldprio);
+    }
+}
+
+/// What can be refused without looking at the task.
+fn check_attr(policy: u32, attr: &SchedAttr) -> Result<(), i32> {
+    if !valid_policy(policy) || attr.sched_flags & !SCHED_FLAG_ALL != 0 {
+        return Err(-EINVAL);
+    }
+    if attr.sched_priority > MAX_RT_PRIO as u32 - 1 {
+        return Err(-EINVAL);
+    }
+    if rt_policy(policy) != (attr.sched_priority != 0) {
+        return Err(-EINVAL);
+    }
+    if attr.sched_flags & SCHED_FLAG_UTIL_CLAMP != 0 {
+        return Err(-EOPNOTSUPP);
+    }
+    Ok(())
+}
+
+/// Whether the task already is what is asked for.
+fn unchanged(p: TaskRef, policy: u32, attr: &SchedAttr) -> bool {
+    policy == p.policy.get()
+        && !(fair_policy(policy) && attr.sched_nice != task_nice(p))
+        && !(rt_policy(policy) && attr.sched_priority != p.rt_priority.get())
+}
+
+/// Gives a task a policy and its parameters.
 ///
 /// # Returns
-/// 0, or -EINVAL for another policy and for a stop task.
-pub fn sched_setscheduler_nocheck(p: TaskRef, policy: u32) -> i32 {
-    if !matches!(policy, SCHED_NORMAL | SCHED_BATCH | SCHED_IDLE) {
-        return -EINVAL;
-    }
-    let mut rf = RqFlags::new();
-    let rq = task_rq_lock(p, &mut rf);
-    update_rq_clock(rq);
-    if !same_class(p.class(), &fair_sched_class) {
+/// 0; -EINVAL for an unknown policy or flag, a priority out of range, a real-time policy without a
+/// priority or another one with it, and for a stop task; -EOPNOTSUPP for bounds of utilisation.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn __sched_setscheduler(p: TaskRef, attr: &SchedAttr) -> i32 {
+    // Whoever keeps the policy must find it unchanged once the task is locked.
+    let mut kept = None;
+    loop {
+        let (policy, reset_on_fork) = if attr.sched_policy < 0 {
+            let policy = p.policy.get();
+            kept = Some(policy);
+            (policy, p.sched_reset_on_fork.get())
+        } else {
+            let reset = attr.sched_flags & SCHED_FLAG_RESET_ON_FORK != 0;
+            (attr.sched_policy as u32, u32::from(reset))
+        };
+        if let Err(error) = check_attr(policy, attr) {
+            return error;
+        }
+        let mut rf = RqFlags::new();
+        let rq = task_rq_lock(p, &mut rf);
+        update_rq_clock(rq);
+        let ret = if rq.stop.get().is_some_and(|stop| same_task(stop, p)) {
+            Some(-EINVAL)
+        } else if unchanged(p, policy, attr) {
+            p.sched_reset_on_fork.set(reset_on_fork);
+            Some(0)
+        } else if kept.is_some_and(|kept| kept != p.policy.get()) {
+            None
+        } else {
+            p.sched_reset_on_fork.set(reset_on_fork);
+            change_params(rq, p, policy, attr);
+            Some(0)
+        };
         task_rq_unlock(rq, p, &rf);
-        return -EINVAL;
+        if let Some(ret) = ret {
+            return ret;
+        }
     }
-    if p.policy.get() != policy {
-        let queued = task_on_rq_queued(p);
-        let running = task_current(rq, p);
-        if queued {
-            dequeue_task(rq, p, DEQUEUE_SAVE | DEQUEUE_MOVE | DEQUEUE_NOCLOCK);
-        }
-        if running {
-            put_prev_task(rq, p);
-        }
-        p.policy.set(policy);
-        set_load_weight(p, true);
-        if queued {
-            enqueue_task(rq, p, ENQUEUE_RESTORE | ENQUEUE_MOVE | ENQUEUE_NOCLOCK);
-        }
-        if running {
-            set_next_task(rq, p);
-        }
-        (p.class().prio_changed)(rq, p, p.prio.get());
+}
+
+/// Takes the task out, changes it, and puts it back. Both locks are held.
+fn change_params(rq: RqRef, p: TaskRef, policy: u32, attr: &SchedAttr) {
+    let oldprio = p.prio.get();
+    let newprio = __normal_prio(policy, attr.sched_priority, attr.sched_nice);
+    let mut queue_flags = DEQUEUE_SAVE | DEQUEUE_MOVE | DEQUEUE_NOCLOCK;
+    if newprio == oldprio {
+        queue_flags &= !DEQUEUE_MOVE;
     }
-    task_rq_unlock(rq, p, &rf);
-    0
+    let queued = task_on_rq_queued(p);
+    let running = task_current(rq, p);
+    if queued {
+        dequeue_task(rq, p, queue_flags);
+    }
+    if running {
+        put_prev_task(rq, p);
+    }
+    let prev_class = p.class();
+    if attr.sched_flags & SCHED_FLAG_KEEP_PARAMS == 0 {
+        __setscheduler_params(p, policy, attr);
+        __setscheduler_prio(p, newprio);
+    }
+    if queued {
+        // Who has become less important is the first among its new equals, not the last.
+        if oldprio < p.prio.get() {
+            queue_flags |= ENQUEUE_HEAD;
+        }
+        enqueue_task(rq, p, queue_flags);
+    }
+    if running {
+        set_next_task(rq, p);
+    }
+    check_class_changed(rq, p, prev_class, oldprio);
+}
+
+/// Gives a task a policy, nice and priority.
+///
+/// # Returns
+/// As `__sched_setscheduler`.
+pub fn sched_setattr_nocheck(p: TaskRef, attr: &SchedAttr) -> i32 {
+    let mut attr = *attr;
+    if attr.sched_flags & SCHED_FLAG_KEEP_POLICY != 0 {
+        attr.sched_policy = -1;
+    }
+    __sched_setscheduler(p, &attr)
+}
+
+/// Gives a task a policy and a priority; its nice value stays.
+///
+/// # Returns
+/// As `__sched_setscheduler`.
+pub fn sched_setscheduler_nocheck(p: TaskRef, policy: u32, param: &SchedParam) -> i32 {
+    let mut sched_flags = 0;
+    if policy & SCHED_RESET_ON_FORK != 0 {
+        sched_flags |= SCHED_FLAG_RESET_ON_FORK;
+    }
+    __sched_setscheduler(
+        p,
+        &SchedAttr {
+            sched_policy: (policy & !SCHED_RESET_ON_FORK) as i32,
+            sched_flags,
+            sched_nice: PRIO_TO_NICE(p.static_prio.get()),
+            sched_priority: param.sched_priority,
+        },
+    )
+}
+
+/// Makes a task SCHED_FIFO in the middle of the range: what a driver's thread should ask for.
+pub fn sched_set_fifo(p: TaskRef) {
+    let param = SchedParam {
+        sched_priority: MAX_RT_PRIO as u32 / 2,
+    };
+    WARN_ON_ONCE!(sched_setscheduler_nocheck(p, SCHED_FIFO, &param) != 0);
+}
+
+/// Makes a task SCHED_FIFO just above the ordinary ones.
+pub fn sched_set_fifo_low(p: TaskRef) {
+    let param = SchedParam { sched_priority: 1 };
+    WARN_ON_ONCE!(sched_setscheduler_nocheck(p, SCHED_FIFO, &param) != 0);
+}
+
+/// Makes a task an ordinary one.
+pub fn sched_set_normal(p: TaskRef, nice: i32) {
+    let attr = SchedAttr {
+        sched_policy: SCHED_NORMAL as i32,
+        sched_flags: 0,
+        sched_nice: nice,
+        sched_priority: 0,
+    };
+    WARN_ON_ONCE!(sched_setattr_nocheck(p, &attr) != 0);
 }
 
 /// A task's nice value.
@@ -139,10 +360,11 @@ pub fn task_nice(p: TaskRef) -> i32 {
 pub fn sched_set_stop_task(cpu: u32, stop: TaskRef) {
     let rq = cpu_rq(cpu);
     let old_stop = rq.stop.get();
-    stop.policy.set(SCHED_FIFO);
-    stop.rt_priority.set(99);
-    stop.prio.set(0);
-    stop.normal_prio.set(0);
+    let param = SchedParam {
+        sched_priority: MAX_RT_PRIO as u32 - 1,
+    };
+    WARN_ON_ONCE!(sched_setscheduler_nocheck(stop, SCHED_FIFO, &param) != 0);
+    // It is in no queue, so no class has to hear of it.
     stop.sched_class.set(Some(&stop_sched_class));
     rq.stop.set(Some(stop));
     if let Some(old_stop) = old_stop {

@@ -11,10 +11,10 @@ use super::eevdf::{
 };
 use super::{base_slice_ns, rq_of, same_se};
 use crate::include::linux::list::{list_add, list_del_init};
-use crate::include::linux::sched::{LoadWeight, SchedEntity};
+use crate::include::linux::sched::{LoadWeight, SchedEntity, TaskRef};
 use crate::kernel::sched::core::resched_curr;
 use crate::kernel::sched::sched::{
-    CfsRq, DEQUEUE_MOVE, DEQUEUE_SAVE, ENQUEUE_MIGRATED, rq_clock_task,
+    CfsRq, DEQUEUE_MOVE, DEQUEUE_SAVE, ENQUEUE_MIGRATED, RqRef, rq_clock_task,
 };
 
 type Se = &'static SchedEntity;
@@ -51,6 +51,18 @@ pub fn update_curr(cfs_rq: Cfs) {
     curr.vruntime.add(calc_delta_fair(delta_exec, curr));
     update_deadline(cfs_rq, curr);
     update_min_vruntime(cfs_rq);
+}
+
+/// Charges a running task that is not fair. Returns for how much, ns.
+pub fn update_curr_common(rq: RqRef, curr: TaskRef) -> u64 {
+    let now = rq_clock_task(rq);
+    let delta_exec = now.wrapping_sub(curr.se.exec_start.get()) as i64;
+    if delta_exec <= 0 {
+        return 0;
+    }
+    curr.se.exec_start.set(now);
+    curr.se.sum_exec_runtime.add(delta_exec as u64);
+    delta_exec as u64
 }
 
 /// Ends a request that has been served and begins the next one.
