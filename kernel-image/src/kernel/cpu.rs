@@ -15,8 +15,8 @@ use crate::fence::shared::Shared;
 use crate::include::linux::completion::Completion;
 use crate::include::linux::cpuhotplug::*;
 use crate::include::linux::cpumask::{
-    NR_CPUS, cpu_online, cpu_present_mask, num_online_cpus, set_cpu_active, set_cpu_online,
-    set_cpu_possible, set_cpu_present,
+    NR_CPUS, cpu_online, cpu_present_mask, set_cpu_active, set_cpu_online, set_cpu_possible,
+    set_cpu_present,
 };
 use crate::include::linux::errno::{EINVAL, EIO, ENOMEM};
 use crate::include::linux::irqflags::irqs_disabled;
@@ -382,22 +382,18 @@ fn cpu_up(cpu: u32, target: CpuhpState) -> i32 {
     ret
 }
 
-/// Brings all present CPUs up: first all are started, then each is completed.
+/// Brings present CPUs up, `max_cpus` with the boot CPU at most: first all are started, then each is
+/// completed.
 ///
 /// # Context
 /// May sleep.
 pub fn bringup_nonboot_cpus(max_cpus: u32) {
     cpu_add_remove_lock.lock();
     for target in [CPUHP_BP_KICK_AP, CPUHP_ONLINE] {
-        for cpu in cpu_present_mask().iter() {
-            if target == CPUHP_BP_KICK_AP && num_online_cpus() >= max_cpus {
-                break;
+        for cpu in cpu_present_mask().iter().take(max_cpus as usize) {
+            if !cpu_online(cpu) {
+                WARN_ON!(cpu_up(cpu, target) != 0);
             }
-            if cpu_online(cpu) {
-                continue;
-            }
-            let ret = cpu_up(cpu, target);
-            WARN_ON!(ret != 0);
         }
     }
     cpu_add_remove_lock.unlock();

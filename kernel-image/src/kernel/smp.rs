@@ -25,6 +25,7 @@ use crate::include::linux::smp::{CallSingleData, SmpCallFunc, smp_processor_id};
 use crate::include::linux::smp_types::*;
 use crate::include::trace::events::ipi::{trace_ipi_send_cpu, trace_ipi_send_cpumask};
 use crate::kernel::cpu::{bringup_nonboot_cpus, cpuhp_threads_init};
+use crate::kernel::params::{Text, param};
 use crate::kernel::sched::core::{call_function_single_prep_ipi, sched_ttwu_pending};
 use crate::kernel::smpboot::idle_threads_init;
 use crate::kernel::softirq::{do_softirq_post_smp_call_flush, local_softirq_pending};
@@ -380,6 +381,14 @@ pub fn on_each_cpu_cond_mask(
     preempt_enable();
 }
 
+/// How many CPUs the command line lets come up, the boot CPU among them (`maxcpus=`); the others stay
+/// possible, present and offline.
+fn setup_max_cpus() -> u32 {
+    param("maxcpus")
+        .and_then(Text::as_u64)
+        .map_or(NR_CPUS as u32, |max| max.min(NR_CPUS as u64) as u32)
+}
+
 /// Brings up every CPU that is present.
 ///
 /// # Context
@@ -389,7 +398,7 @@ pub fn smp_init() {
     idle_threads_init();
     cpuhp_threads_init();
     pr_info!("smp: Bringing up secondary CPUs ...");
-    bringup_nonboot_cpus(NR_CPUS as u32);
+    bringup_nonboot_cpus(setup_max_cpus());
     let cpus = num_online_cpus();
     pr_info!(
         "smp: Brought up 1 node, {cpus} CPU{}",

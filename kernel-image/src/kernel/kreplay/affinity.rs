@@ -10,7 +10,8 @@
 //!
 //! At the end the workload compares its own counts with the kernel's and panics if they differ.
 //! Parameters: `affinity.hogs=` (default: one a CPU, at least 2), `affinity.moves=` (moves of running tasks
-//! to wait for), `affinity.insns=` (least work of all CPUs together, in ns at one instruction a ns).
+//! to wait for; 0: none), `affinity.insns=` (least work of all CPUs together, in ns at one instruction a
+//! ns), `affinity.limit_ms=` (a run that is not done by then has gone wrong; 0: no limit).
 
 use crate::arch::x86::include::asm::current::current;
 use crate::fence::percpu::PerCpu;
@@ -18,11 +19,8 @@ use crate::fence::shared::Shared;
 use crate::fence::void::VoidPtr;
 use crate::include::linux::cpumask::{Cpumask, NR_CPUS, cpu_online_mask, num_online_cpus};
 use crate::include::linux::errno::EAGAIN;
-use crate::include::linux::kthread::{kthread_run, kthread_should_stop, kthread_stop};
-use crate::include::linux::sched::{
-    __set_current_state, SCHED_IDLE, TASK_INTERRUPTIBLE, TASK_RUNNING, TaskRef, set_current_state,
-    task_cpu,
-};
+use crate::include::linux::kthread::{kthread_run, kthread_stop};
+use crate::include::linux::sched::{SCHED_IDLE, TaskRef, task_cpu};
 use crate::include::linux::stop_machine::{
     CpuStopWork, stop_machine, stop_one_cpu, stop_one_cpu_nowait, stop_two_cpus, try_stop_cpus,
 };
@@ -30,11 +28,13 @@ use crate::include::linux::wait::WaitQueueHead;
 use crate::include::linux::workqueue::{
     WORK_CPU_UNBOUND, WorkStruct, queue_work_on, schedule_work_on, system_unbound_wq,
 };
+use crate::kernel::kreplay::common::{compute, next_cpu, nth_cpu, wait_for_stop};
 use crate::kernel::kreplay::counters::{count, kreplay_counters};
+use crate::kernel::kreplay::table::show_tasks;
 use crate::kernel::kreplay::workload_param;
 use crate::kernel::sched::clock::sched_clock;
 use crate::kernel::sched::core::{
-    SchedParam, migrate_disable, migrate_enable, sched_setscheduler_nocheck, schedule,
+    SchedParam, migrate_disable, migrate_enable, sched_setscheduler_nocheck,
     set_cpus_allowed_ptr, set_user_nice, r#yield,
 };
 use crate::kernel::sched::sched::cpu_rq;
@@ -44,8 +44,8 @@ use crate::kernel::time::timer::sleep::{msleep, usleep_range};
 use crate::pr_info;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-const MAX_HOGS: usize = 32;
-const MAX_THREADS: usize = 96;
+const MAX_HOGS: usize = NR_CPUS;
+const MAX_THREADS: usize = MAX_HOGS + 48;
 /// Moves of running tasks, unless told otherwise.
 const DEFAULT_MOVES: u64 = 1_200;
 /// Work of all CPUs together, unless told otherwise.
@@ -55,8 +55,8 @@ const DEFAULT_INSNS: u64 = 200_000_000;
 const PACE: u64 = 8;
 /// Rounds of about two microseconds after which a hog gives way.
 const HOG_YIELDS: u64 = 128;
-/// A run that has not got there by then has gone wrong, ns.
-const GIVE_UP_NS: u64 = 5_000_000_000;
+/// A run that has not got there by then has gone wrong, unless told otherwise.
+const DEFAULT_LIMIT_MS: u64 = 5_000;
 
 /// What one thread of the workload has been given and has done.
 struct Actor {
@@ -125,8 +125,14 @@ static COUNTS: Counts = Counts {
 pub fn run() {
     let cpus = u64::from(num_online_cpus());
     let moves = workload_param("affinity.moves", DEFAULT_MOVES, 0..=1_000_000_000);
-    let insns = workload_param("affinity.insns", DEFAULT_INSNS, 0..=1_000_000_000_000);
+    // A run of fewer moves is as much shorter, unless told otherwise.
+    let least = DEFAULT_INSNS * moves.min(DEFAULT_MOVES) / DEFAULT_MOVES;
+    let insns = workload_param("affinity.insns", least, 0..=1_000_000_000_000);
     let hogs = workload_param("affinity.hogs", cpus.max(2), 1..=MAX_HOGS as u64);
+    let limit = match workload_param("affinity.limit_ms", DEFAULT_LIMIT_MS, 0..=1_000_000_000) {
+        0 => u64::MAX,
+        ms => ms * 1_000_000,
+    };
     pr_info!("affinity: {hogs} hogs on {cpus} CPUs, {moves} moves of running tasks");
 
     let mut cast = Cast { len: 0 };
@@ -137,16 +143,18 @@ pub fn run() {
         usleep_range(500, 1000);
         let moved = kreplay_counters.stopper_moves.load(Ordering::Relaxed) - before;
         let elapsed = sched_clock() - start;
-        if elapsed * cpus >= insns && (cpus == 1 || moved >= moves) {
+        let enough = elapsed * cpus >= insns && (cpus == 1 || moved >= moves);
+        if enough && cast.have_all_worked() {
             break;
         }
-        if elapsed > GIVE_UP_NS {
+        if elapsed > limit {
             fail(format_args!(
                 "only {moved} of {moves} moves after {elapsed} ns"
             ));
         }
     }
     STOPPING.store(true, Ordering::Relaxed);
+    show_tasks();
     cast.dismiss();
     let elapsed = sched_clock() - start;
     drain_works();
@@ -225,43 +233,13 @@ impl Cast {
             if ret != 0 {
                 fail(format_args!("a thread returned {ret}"));
             }
-            if actor.rounds.load(Ordering::Relaxed) == 0 {
-                fail(format_args!(
-                    "thread {} never got to work",
-                    actor.index.get()
-                ));
-            }
         }
     }
-}
 
-/// A thread's last act: it stays, so that others may still name it, until it is dismissed.
-fn wait_for_stop() -> i32 {
-    loop {
-        set_current_state(TASK_INTERRUPTIBLE);
-        if kthread_should_stop() {
-            __set_current_state(TASK_RUNNING);
-            return 0;
-        }
-        schedule();
-    }
-}
-
-/// The n-th online CPU, counted in a circle.
-fn nth_cpu(n: u64) -> u32 {
-    let online = cpu_online_mask();
-    let n = n as usize % online.weight() as usize;
-    online.iter().nth(n).unwrap_or(0)
-}
-
-/// The online CPU after `cpu`, in a circle.
-fn next_cpu(cpu: u32) -> u32 {
-    let online = cpu_online_mask();
-    let next = online.next(cpu);
-    if (next as usize) < NR_CPUS {
-        next
-    } else {
-        online.first()
+    fn have_all_worked(&self) -> bool {
+        ACTORS[..self.len]
+            .iter()
+            .all(|actor| actor.rounds.load(Ordering::Relaxed) != 0)
     }
 }
 
@@ -272,17 +250,6 @@ fn ask(task: Option<TaskRef>, mask: Cpumask) {
     if set_cpus_allowed_ptr(task, &mask) != 0 {
         count(&COUNTS.refused);
     }
-}
-
-/// So many turns of arithmetic that the compiler cannot see through.
-fn compute(turns: u32, seed: u64) -> u64 {
-    let mut x = seed | 1;
-    for _ in 0..turns {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-    }
-    core::hint::black_box(x)
 }
 
 /// Sleeps between two acts.

@@ -18,6 +18,8 @@ pub struct KreplayCounters {
     pub affinity_changes: AtomicU64,
     /// Of those, on a task that ran (or was being woken) on a CPU it must leave.
     pub affinity_running: AtomicU64,
+    /// Works queued for those changes.
+    pub affinity_stop_works: AtomicU64,
     /// On a task that waited in a queue it must leave.
     pub affinity_queued: AtomicU64,
     /// On a task that slept.
@@ -40,6 +42,7 @@ pub static kreplay_counters: KreplayCounters = KreplayCounters {
     stop_two_works_retried: AtomicU64::new(0),
     affinity_changes: AtomicU64::new(0),
     affinity_running: AtomicU64::new(0),
+    affinity_stop_works: AtomicU64::new(0),
     affinity_queued: AtomicU64::new(0),
     affinity_sleeping: AtomicU64::new(0),
     affinity_stayed: AtomicU64::new(0),

@@ -2,8 +2,11 @@
 //! counters that the tracer reads at the end of a run.
 
 pub mod affinity;
+pub mod common;
 pub mod counters;
 pub mod idle;
+pub mod stopstorm;
+pub mod table;
 
 use crate::arch::x86::include::asm::current::current;
 use crate::include::linux::sched::CommBuf;
@@ -12,13 +15,15 @@ use crate::kernel::sched::core::sched_exec;
 use core::ops::RangeInclusive;
 
 /// A workload: runs as pid 1 and returns when it is done.
+///
+/// One with threads of its own calls [`table::show_tasks`] while they are all there.
 struct Workload {
     name: &'static str,
     run: fn(),
 }
 
 /// All of them; the first is the default.
-static WORKLOADS: [Workload; 3] = [
+static WORKLOADS: [Workload; 4] = [
     Workload {
         name: "affinity",
         run: affinity::run,
@@ -26,6 +31,10 @@ static WORKLOADS: [Workload; 3] = [
     Workload {
         name: "idle",
         run: idle::run,
+    },
+    Workload {
+        name: "stopstorm",
+        run: stopstorm::run,
     },
     Workload {
         name: "lkdtm",

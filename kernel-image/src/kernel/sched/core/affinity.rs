@@ -364,6 +364,7 @@ fn requeue_stop(rq: RqRef, p: TaskRef, pending: &'static SetAffinityPending) {
     raw_spin_unlock(&p.pi_lock);
     local_irq_enable();
     let arg = VoidPtr::new(&pending.arg);
+    count(&kreplay_counters.affinity_stop_works);
     stop_one_cpu_nowait(cpu, migration_cpu_stop, arg, &pending.stop_work);
     preempt_enable();
 }
@@ -477,6 +478,7 @@ fn affine_by_stopper(rq: RqRef, p: TaskRef, rf: &RqFlags, pending: &'static SetA
     task_rq_unlock(rq, p, rf);
     if !stop_pending {
         let arg = VoidPtr::new(&pending.arg);
+        count(&kreplay_counters.affinity_stop_works);
         stop_one_cpu_nowait(cpu, migration_cpu_stop, arg, &pending.stop_work);
     }
     preempt_enable();
