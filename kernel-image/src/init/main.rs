@@ -39,7 +39,6 @@ use crate::kernel::sched::core::{
 };
 use crate::kernel::sched::idle::cpu_startup_entry;
 use crate::kernel::smp::{call_function_init, smp_init};
-use crate::kernel::smpboot::idle_thread_set_boot_cpu;
 use crate::kernel::softirq::{softirq_init, spawn_ksoftirqd};
 use crate::kernel::stop_machine::cpu_stop_init;
 use crate::kernel::time::hrtimer::hrtimers_init;
@@ -224,7 +223,6 @@ fn do_one_initcall(initcall: &Initcall) -> i32 {
 }
 
 fn do_pre_smp_initcalls() {
-    idle_thread_set_boot_cpu();
     for initcall in &early_initcalls {
         do_one_initcall(initcall);
     }

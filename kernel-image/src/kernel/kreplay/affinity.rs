@@ -34,8 +34,8 @@ use crate::kernel::kreplay::table::show_tasks;
 use crate::kernel::kreplay::workload_param;
 use crate::kernel::sched::clock::sched_clock;
 use crate::kernel::sched::core::{
-    SchedParam, migrate_disable, migrate_enable, sched_setscheduler_nocheck,
-    set_cpus_allowed_ptr, set_user_nice, r#yield,
+    SchedParam, migrate_disable, migrate_enable, sched_setscheduler_nocheck, set_cpus_allowed_ptr,
+    set_user_nice, r#yield,
 };
 use crate::kernel::sched::sched::cpu_rq;
 use crate::kernel::sched::wait::{wait_event, wake_up};

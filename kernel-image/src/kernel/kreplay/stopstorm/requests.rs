@@ -177,7 +177,7 @@ fn try_until_done(cpus: &Cpumask, order: &'static Order) -> i32 {
             ret if ret == -EAGAIN => count(&MADE.again),
             ret => return ret,
         }
-        usleep_range(5, 10);
+        usleep_range(25, 50);
     }
 }
 

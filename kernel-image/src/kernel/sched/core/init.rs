@@ -29,6 +29,7 @@ use crate::kernel::sched::sched::{
     SYSCTL_SCHED_MIGRATION_COST, TASK_ON_RQ_QUEUED, cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock,
     root_task_group, rq_lock_irqsave, rq_unlock_irqrestore, sched_class_above, update_rq_clock,
 };
+use crate::kernel::smpboot::idle_thread_set_boot_cpu;
 use crate::{BUG_ON, pr_info};
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -59,6 +60,7 @@ pub extern "C" fn sched_init() {
     set_load_weight(init, false);
     set_kthread_struct(init);
     init_idle(init, raw_smp_processor_id());
+    idle_thread_set_boot_cpu();
     // The boot CPU is active: nothing shall be pushed off it.
     balance_push_set(cpu_rq(raw_smp_processor_id()), false);
     init_sched_fair_class();
