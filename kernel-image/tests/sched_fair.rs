@@ -1,10 +1,5 @@
 //! EEVDF's arithmetic against its definition: V, eligibility, the pick, the subtree minima, placement and
 //! lag over long random sequences of joining, leaving and running, in exact wide integers.
-#![allow(
-    unsafe_code,
-    reason = "names two symbols of the kernel's linker script"
-)]
-
 use kernel_image::include::linux::rbtree::RbNode;
 use kernel_image::include::linux::sched::{LoadWeight, RunNodeLink, SchedEntity};
 use kernel_image::kernel::sched::core::params::{sched_prio_to_weight, sched_prio_to_wmult};
@@ -16,12 +11,6 @@ use kernel_image::kernel::sched::fair::{base_slice_ns, init_cfs_rq, same_se};
 use kernel_image::kernel::sched::sched::{CfsRq, NICE_0_LOAD, scale_load};
 
 type Se = &'static SchedEntity;
-
-/// Symbols of the kernel's linker script that the panic path names; nothing here panics in the kernel's way.
-#[unsafe(no_mangle)]
-static _stext: u8 = 0;
-#[unsafe(no_mangle)]
-static _sdata: u8 = 0;
 
 /// A small generator: the same numbers on every machine.
 struct Random(u64);

@@ -13,8 +13,6 @@ use crate::guest::Guest;
 /// Version 1 of the cost model: every instruction is one cycle, and a second has 10^9 of them.
 pub const CYCLES_PER_SECOND: u64 = 1_000_000_000;
 const COST_MODEL: u32 = 1;
-/// The workloads of the built-in kernel (`kernel-image/src/kernel/kreplay`).
-const WORKLOADS: [&str; 2] = ["affinity", "idle"];
 /// The workload of the built-in kernel, unless `--workload` says otherwise.
 const DEFAULT_WORKLOAD: &str = "affinity";
 /// What a recording of Linux calls what it did.
@@ -44,12 +42,12 @@ pub struct Scenario {
 impl Scenario {
     /// Reads the kernel and fills in the defaults. Prints warnings.
     pub fn new(args: &ScenarioArgs) -> anyhow::Result<Scenario> {
+        let guest = Guest::open(&args.guest)?;
         if args.guest.kernel.is_none()
             && let Some(workload) = &args.workload
         {
-            check_workload(workload)?;
+            check_workload(guest.image(), workload)?;
         }
-        let guest = Guest::open(&args.guest)?;
         let (workload, command_line) = match guest.is_linux() {
             true => linux(args)?,
             false => ours(args),
@@ -260,12 +258,32 @@ fn until(arg: Option<TimeArg>) -> anyhow::Result<Option<Cycles>> {
 
 /// Refuses a workload that the built-in kernel does not have, before anything is written. A kernel
 /// given with `--kernel` has its own list and says in its own words (a panic) what it does not know.
-fn check_workload(workload: &str) -> anyhow::Result<()> {
-    if !WORKLOADS.contains(&workload) {
-        bail!(
-            "unknown workload `{workload}`; the built-in kernel has {}",
-            WORKLOADS.join(" and ")
-        );
+fn check_workload(image: Option<&Image>, workload: &str) -> anyhow::Result<()> {
+    let names = image.map(workloads).unwrap_or_default();
+    if names.iter().any(|name| name == workload) {
+        return Ok(());
     }
-    Ok(())
+    match names.split_last() {
+        Some((last, [])) => bail!("unknown workload `{workload}`; the built-in kernel has {last}"),
+        Some((last, others)) => bail!(
+            "unknown workload `{workload}`; the built-in kernel has {} and {last}",
+            others.join(", ")
+        ),
+        None => bail!("unknown workload `{workload}`; the built-in kernel names none"),
+    }
+}
+
+/// The workloads that a kernel says it has: the NUL-terminated names at its symbol `kreplay_workloads`.
+fn workloads(image: &Image) -> Vec<String> {
+    let symbol = image
+        .address_of("kreplay_workloads")
+        .and_then(|addr| image.elf_symbol(addr));
+    let bytes = symbol
+        .and_then(|symbol| image.bytes_at(trace::event::Addr(symbol.addr), symbol.size as usize))
+        .unwrap_or_default();
+    bytes
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect()
 }

@@ -1,2 +1,4 @@
-//! Architectures: x86 only.
+//! Architectures: x86; and the host, for tests.
+#[cfg(not(feature = "image"))]
+pub mod um;
 pub mod x86;

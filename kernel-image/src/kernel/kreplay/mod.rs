@@ -22,25 +22,29 @@ struct Workload {
     run: fn(),
 }
 
-/// All of them; the first is the default.
-static WORKLOADS: [Workload; 4] = [
-    Workload {
-        name: "affinity",
-        run: affinity::run,
-    },
-    Workload {
-        name: "idle",
-        run: idle::run,
-    },
-    Workload {
-        name: "stopstorm",
-        run: stopstorm::run,
-    },
-    Workload {
-        name: "lkdtm",
-        run: crate::drivers::misc::lkdtm::run,
-    },
-];
+macro_rules! workloads {
+    ($($name:literal $run:path,)*) => {
+        const NAMES: &str = concat!($($name, "\0"),*);
+
+        /// All of them; the first is the default.
+        static WORKLOADS: &[Workload] = &[$(Workload { name: $name, run: $run },)*];
+    };
+}
+workloads! {
+    "affinity" affinity::run,
+    "idle" idle::run,
+    "lkdtm" crate::drivers::misc::lkdtm::run,
+    "stopstorm" stopstorm::run,
+}
+
+/// Their names, NUL-terminated: a tool that starts this kernel finds out what it may ask for.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
+#[unsafe(no_mangle)]
+pub static kreplay_workloads: [u8; NAMES.len()] = {
+    let mut bytes = [0; NAMES.len()];
+    bytes.copy_from_slice(NAMES.as_bytes());
+    bytes
+};
 
 /// Runs the workload of the command line; a name that is not known ends the boot.
 pub fn run_workload() {

@@ -40,8 +40,9 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const MAX_STORMERS: usize = NR_CPUS;
 const MAX_VICTIMS: usize = 2 * NR_CPUS;
-/// Requests of each stormer, unless told otherwise.
-const DEFAULT_ROUNDS: u64 = 140;
+/// Requests of all stormers together, or as near to it as whole turns through the kinds come, unless told
+/// otherwise.
+const DEFAULT_REQUESTS: u64 = 2_240;
 /// Turns of arithmetic in each work, unless told otherwise: half a microsecond.
 const DEFAULT_TURNS: u64 = 60;
 /// So long without an answer is a failure, unless told otherwise.
@@ -103,9 +104,10 @@ pub fn run() {
     let most = NR_CPUS as u64;
     let stormers = workload_param("stopstorm.stormers", few, 1..=most);
     let patience = workload_param("stopstorm.patience_ms", DEFAULT_PATIENCE_MS, 0..=10_000_000);
+    let turns = (DEFAULT_REQUESTS / stormers / requests::KINDS).max(1);
     SIZES.rounds.set(workload_param(
         "stopstorm.rounds",
-        DEFAULT_ROUNDS,
+        turns * requests::KINDS,
         1..=1_000_000,
     ));
     SIZES

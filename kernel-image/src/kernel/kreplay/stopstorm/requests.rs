@@ -97,7 +97,7 @@ fn expect_ran(what: &str, order: &Order, wanted: Cpumask) {
 }
 
 /// Kinds of requests in a round.
-const KINDS: u64 = 14;
+pub const KINDS: u64 = 14;
 
 /// One request.
 pub fn make(stormer: u64, round: u64) {
