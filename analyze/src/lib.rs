@@ -23,6 +23,7 @@ pub mod causal;
 pub mod class;
 pub mod diff;
 mod error;
+pub mod export;
 pub mod migration;
 pub mod names;
 pub mod parquet;

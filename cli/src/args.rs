@@ -44,9 +44,9 @@ pub enum Command {
     /// Where two recordings part, and by how much
     #[command(after_help = include_str!("help/diff.txt"))]
     Diff(DiffArgs),
-    /// Write a recording's events for other tools
-    #[command(after_help = include_str!("help/export.txt"))]
-    Export(ExportArgs),
+    /// Write a recording for other tools
+    #[command(subcommand)]
+    Export(Export),
     /// Build an edited kernel, describe a kernel
     #[command(subcommand)]
     Image(Image),
@@ -184,14 +184,39 @@ pub struct DiffArgs {
 }
 
 /// `export`.
+#[derive(Subcommand, Debug)]
+pub enum Export {
+    /// A Perfetto trace, for ui.perfetto.dev and trace_processor
+    #[command(after_help = include_str!("help/export-perfetto.txt"))]
+    Perfetto(ExportArgs),
+    /// A trace.dat, for trace-cmd and KernelShark
+    #[command(name = "trace.dat", after_help = include_str!("help/export-trace.dat.txt"))]
+    TraceDat(ExportArgs),
+    /// A folder with a Parquet table for each type of event, for polars, duckdb and pandas
+    #[command(after_help = include_str!("help/export-parquet.txt"))]
+    Parquet(ExportDirArgs),
+}
+
+/// What the exports to one file take.
 #[derive(Args, Debug)]
 pub struct ExportArgs {
     /// The recording
     #[arg(value_name = "RECORDING")]
     pub recording: PathBuf,
-    /// Write one Parquet table for each type of event into this folder
-    #[arg(long, value_name = "DIR", required = true)]
-    pub parquet: PathBuf,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+/// What the exports to several files take.
+#[derive(Args, Debug)]
+pub struct ExportDirArgs {
+    /// The recording
+    #[arg(value_name = "RECORDING")]
+    pub recording: PathBuf,
+    /// The folder to write into, which is made if it is not there
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
 }
 
 /// `image`.

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Analyze, Cli, Command, Image, Plot};
+use args::{Analyze, Cli, Command, Export, Image, Plot};
 use exit::Exit;
 
 fn main() -> ExitCode {
@@ -40,7 +40,9 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Plot(Plot::Migration(args)) => cmd::plot::migration(&args),
         Command::Ps(args) => cmd::ps::run(&args),
         Command::Diff(args) => cmd::diff::run(&args),
-        Command::Export(args) => cmd::export::run(&args),
+        Command::Export(Export::Perfetto(args)) => cmd::export::perfetto(&args),
+        Command::Export(Export::TraceDat(args)) => cmd::export::trace_dat(&args),
+        Command::Export(Export::Parquet(args)) => cmd::export::parquet(&args),
         Command::Image(Image::Build(args)) => cmd::image::build(&args),
         Command::Image(Image::Info(passed)) => machine::execute("info", passed.args),
         Command::Doctor => cmd::doctor::run(),

@@ -17,7 +17,9 @@ fn readers(path: &str) -> Vec<Vec<String>> {
         vec!["plot", "migration", path, "-o", &out],
         vec!["ps", path],
         vec!["diff", path, path],
-        vec!["export", "--parquet", &out, path],
+        vec!["export", "perfetto", path, "-o", &out],
+        vec!["export", "trace.dat", path, "-o", &out],
+        vec!["export", "parquet", path, "-o", &out],
         vec!["calls", "--to", "set_task_rq_fair", path],
     ]
     .into_iter()
@@ -166,7 +168,7 @@ fn an_output_that_cannot_be_written() {
     .complains(&["no/such/folder/x.svg"]);
     let in_the_way = file("in-the-way");
     fs::write(&in_the_way, "a file").unwrap();
-    kreplay(["export", text(&good), "--parquet", text(&in_the_way)])
+    kreplay(["export", "parquet", text(&good), "-o", text(&in_the_way)])
         .expect(code::BAD_INPUT)
         .complains(&["in-the-way"]);
 }

@@ -7,7 +7,14 @@ use super::support::{code, file, kreplay, python_script, recording, text};
 /// The tables of a recording, exported once per CPU count.
 fn tables(cpus: u32) -> std::path::PathBuf {
     let folder = file(&format!("tables-{cpus}"));
-    kreplay(["export", "--parquet", text(&folder), text(&recording(cpus))]).expect(code::DONE);
+    kreplay([
+        "export",
+        "parquet",
+        text(&recording(cpus)),
+        "-o",
+        text(&folder),
+    ])
+    .expect(code::DONE);
     folder
 }
 

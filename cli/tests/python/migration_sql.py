@@ -2,7 +2,7 @@
 
 usage: migration_sql.py FOLDER REPORT_JSON
 
-FOLDER is what `kreplay export --parquet` wrote, REPORT_JSON what `kreplay analyze migration --format json`
+FOLDER is what `kreplay export parquet` wrote, REPORT_JSON what `kreplay analyze migration --format json`
 printed. The queries read the raw event tables only (never an exported report), follow docs/definitions.md
 section 2, and share nothing with the Rust code: a witness from outside. Compared are the begin, the end and
 the total of every row, and the totals of every path, cause and pair of CPUs.
