@@ -28,6 +28,7 @@ pub mod orc;
 pub mod place;
 pub mod probe;
 pub mod stack;
+pub mod state;
 pub mod tail;
 pub mod target;
 pub mod time_arg;

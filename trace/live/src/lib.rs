@@ -29,6 +29,7 @@ mod console;
 mod error;
 mod finish;
 mod hooks;
+pub mod inspect;
 mod layout;
 mod recorder;
 mod view;

@@ -1,0 +1,199 @@
+//! The kernel's scheduler at one instant, as a value: every task, every runqueue in pick order, every
+//! stopper's works.
+//!
+//! `trace-live` reads it from a machine that stands still, `kreplay-machine` writes it down as a line
+//! of JSON, and `kreplay` prints it. Numbers are the kernel's own, unless a field says that it is
+//! computed; `None` is a field that this kernel does not have, or a thing that is not there.
+
+use serde::{Deserialize, Serialize};
+
+/// The scheduler at an instant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Where in the run it is.
+    pub at: Instant,
+    /// Every CPU.
+    pub cpus: Vec<Cpu>,
+    /// Every task, by pid, the idle tasks by CPU.
+    pub tasks: Vec<Task>,
+}
+
+/// An instant of a run, exact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instant {
+    /// Virtual time in cycles: of the event's CPU at an event, else the start of the window that comes
+    /// next, which no CPU has begun.
+    pub cycles: u64,
+    /// The event that it is at: emitted, its instruction not executed yet. `None` between two windows.
+    pub event: Option<u64>,
+    /// How many events lie before it.
+    pub events_before: u64,
+    /// By CPU: its clock in cycles, and the instructions that it had retired.
+    pub clocks: Vec<Clock>,
+}
+
+/// Where one CPU stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    /// Its clock in cycles. Inside a window, a CPU that waits for its slice has an earlier one.
+    pub cycles: u64,
+    /// Instructions retired.
+    pub insns: u64,
+}
+
+/// A CPU: its runqueue and its stopper.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cpu {
+    /// Its number.
+    pub cpu: u32,
+    /// `rq->curr`; `None` before the scheduler is set up.
+    pub current: Option<Name>,
+    /// `rq->nr_running`: runnable tasks of all classes, the running one included, the idle task not.
+    pub nr_running: u32,
+    /// `rq->nr_switches`.
+    pub nr_switches: u64,
+    /// `rq->clock` in ns, as of its last update.
+    pub clock: u64,
+    /// `rq->clock_task` in ns.
+    pub clock_task: u64,
+    /// Somebody holds `rq->__lock`: what is read may be in the middle of a change.
+    pub locked: bool,
+    /// `rq->cfs.nr_running`.
+    pub cfs_nr_running: u32,
+    /// `rq->rt.rt_nr_running`.
+    pub rt_nr_running: u32,
+    /// `rq->dl.dl_nr_running`.
+    pub dl_nr_running: u32,
+    /// `rq->cfs.min_vruntime`.
+    pub min_vruntime: u64,
+    /// Computed as `avg_vruntime()` does: where lag is 0.
+    pub avg_vruntime: Option<u64>,
+    /// The running task, unless it is the idle task, and then those that wait, in the order in which
+    /// they would be picked.
+    pub queue: Vec<Queued>,
+    /// The stopper.
+    pub stopper: Option<Stopper>,
+}
+
+/// Which task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Name {
+    /// Address of its `task_struct`.
+    pub addr: u64,
+    /// Its pid.
+    pub pid: i32,
+    /// Its name.
+    pub comm: String,
+}
+
+/// A runnable task of a CPU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queued {
+    /// 0 runs; 1 would be picked next, if it left.
+    pub place: u32,
+    /// The task.
+    pub task: Name,
+    /// Its class: stop, dl, rt, fair.
+    pub class: String,
+    /// Its kernel priority.
+    pub prio: i32,
+    /// For a fair task.
+    pub fair: Option<Fair>,
+}
+
+/// What EEVDF goes by. Virtual times are in ns at nice 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fair {
+    /// `se->vruntime`.
+    pub vruntime: u64,
+    /// `se->deadline`.
+    pub deadline: Option<u64>,
+    /// Computed: `avg_vruntime()` minus `vruntime`. Positive: it is owed time.
+    pub lag: Option<i64>,
+    /// Computed as `entity_eligible()` does.
+    pub eligible: Option<bool>,
+    /// `se->slice` in ns.
+    pub slice: Option<u64>,
+    /// `se->load.weight`, scaled down: 1024 is nice 0.
+    pub weight: u64,
+}
+
+/// A CPU's stopper.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopper {
+    /// Its thread, once it exists.
+    pub thread: Option<Name>,
+    /// Whether it takes works.
+    pub enabled: bool,
+    /// What it runs now: name of the function.
+    pub running: Option<String>,
+    /// Its works, first to run first.
+    pub works: Vec<Work>,
+}
+
+/// A work that waits in a stopper's list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    /// Address of the `cpu_stop_work`.
+    pub addr: u64,
+    /// Name of its function.
+    #[serde(rename = "fn")]
+    pub func: String,
+    /// Where it was queued from: function and offset.
+    pub caller: String,
+    /// Its argument.
+    pub arg: u64,
+    /// Address of the `cpu_stop_done` that somebody waits for; `None` if nobody does.
+    pub done: Option<u64>,
+    /// Works of that request that are not done.
+    pub nr_todo: Option<i32>,
+}
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Address of its `task_struct`.
+    pub addr: u64,
+    /// Its pid; 0 for the idle tasks.
+    pub pid: i32,
+    /// Its name.
+    pub comm: String,
+    /// The CPU it belongs to.
+    pub cpu: u32,
+    /// Linux's letter: R S D T t X Z P I.
+    pub state: char,
+    /// Whether it is on a CPU, or just being switched out.
+    pub on_cpu: bool,
+    /// Whether it is queued: 0, 1, or 2 while it migrates.
+    pub on_rq: u32,
+    /// Its class: stop, dl, rt, fair, idle; `none` before it has one.
+    pub class: String,
+    /// `SCHED_*` number.
+    pub policy: u32,
+    /// Its kernel priority, 0 highest.
+    pub prio: i32,
+    /// Its priority from nice.
+    pub static_prio: i32,
+    /// The CPUs it may use, bit n = CPU n.
+    pub cpus_mask: u64,
+    /// `se.vruntime`, ns at nice 0.
+    pub vruntime: u64,
+    /// `se.sum_exec_runtime`, ns: run time as of the last accounting.
+    pub sum_exec_runtime: u64,
+    /// Voluntary switches.
+    pub nvcsw: u64,
+    /// Involuntary switches.
+    pub nivcsw: u64,
+}
+
+impl State {
+    /// One line of JSON, without its end.
+    pub fn to_line(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads a line; the error says what is wrong with it.
+    pub fn from_line(line: &str) -> Result<State, serde_json::Error> {
+        serde_json::from_str(line)
+    }
+}
