@@ -28,14 +28,15 @@ pub struct Instant {
     pub event: Option<u64>,
     /// How many events lie before it.
     pub events_before: u64,
-    /// By CPU: its clock in cycles, and the instructions that it had retired.
-    pub clocks: Vec<Clock>,
+    /// By CPU: its clock, and the instructions that it had retired. At an event, which lies inside a
+    /// window, that of the event's CPU only: the others are somewhere in their slices.
+    pub clocks: Vec<Option<Clock>>,
 }
 
 /// Where one CPU stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clock {
-    /// Its clock in cycles. Inside a window, a CPU that waits for its slice has an earlier one.
+    /// Its clock in cycles.
     pub cycles: u64,
     /// Instructions retired.
     pub insns: u64,

@@ -42,6 +42,9 @@ pub enum Command {
     /// Boot a scenario without recording it (what `scripts/bench.sh` compares with)
     #[command(hide = true)]
     Run(RunArgs),
+    /// Write the scheduler's state at instants of a recorded run (what `kreplay ps --at` prints)
+    #[command(hide = true)]
+    State(StateArgs),
 }
 
 /// A scenario: image + configuration + workload + seed.
@@ -152,6 +155,20 @@ pub struct CallsArgs {
     /// The function to reach
     #[arg(long, value_name = "FUNCTION")]
     pub to: String,
+    /// Where the files that the recording does not hold are now.
+    #[command(flatten)]
+    pub guest: GuestArgs,
+}
+
+/// `state`.
+#[derive(Args, Debug)]
+pub struct StateArgs {
+    /// The recording whose run is executed again
+    #[arg(value_name = "RECORDING")]
+    pub recording: PathBuf,
+    /// An instant: 12.5ms, 3s, @18342, boot, end; each gives one line of JSON
+    #[arg(long, value_name = "TIME", required = true)]
+    pub at: Vec<TimeArg>,
     /// Where the files that the recording does not hold are now.
     #[command(flatten)]
     pub guest: GuestArgs,

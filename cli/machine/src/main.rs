@@ -43,5 +43,6 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Calls(args) => cmd::calls::run(&args),
         Command::Info(args) => cmd::info::run(&args),
         Command::Run(args) => cmd::run::run(&args),
+        Command::State(args) => cmd::state::run(&args),
     }
 }

@@ -4,4 +4,5 @@ pub mod calls;
 pub mod info;
 pub mod record;
 pub mod run;
+pub mod state;
 pub mod verify;
