@@ -101,6 +101,7 @@ mod tests {
             offset,
             size: 8,
             shape: Shape::Pointer,
+            bits: None,
         };
         // Nodes 0x100 (root), 0x200 (left), 0x300 (right of the left): left at +8, right at +16.
         let mut tree = vec![(0x108, 0x200), (0x110, 0), (0x208, 0), (0x210, 0x300)];
