@@ -4,9 +4,9 @@
 //! into an exact count, once per block: the front is a direct-mapped cache on the virtual address,
 //! behind it a map keyed by physical address, size and mode. The front's entries carry a
 //! *generation*, which changes whenever cached address translations may have changed; an entry of
-//! another generation is looked up again through the page tables. When the engine translates a
-//! block anew (its bytes may have changed) it says so, and the block is decoded again; its own
-//! count is compared with ours then.
+//! another generation holds again if its pages are where they were, which a small cache of pages
+//! remembers. When the engine translates a block anew (its bytes may have changed) it says so, and
+//! the block is decoded again; its own count is compared with ours then.
 
 use std::collections::BTreeMap;
 
@@ -100,13 +100,30 @@ pub(crate) mod flag {
 
 const LINES: usize = 1 << 14;
 
-/// What decides a block's instructions as long as its bytes stay: physical address, size in bytes,
-/// mode.
-pub(crate) type Key = (PhysAddr, u32, Mode);
+/// Where a block's bytes are: the physical address of its first, and the number of the physical page
+/// that its last is on if that is another one. A page behind the first can be anywhere.
+pub(crate) type Place = (PhysAddr, Option<u64>);
+
+/// What decides a block's instructions as long as its bytes stay: place, size in bytes, mode.
+pub(crate) type Key = (Place, u32, Mode);
+
+/// Where a virtual page is in one generation. Page 0 of generation 0 is in nobody's way: generations
+/// start at 1.
+#[derive(Clone, Copy, Default)]
+struct Page {
+    number: u64,
+    generation: u32,
+    physical: u64,
+}
+
+const PAGES: usize = 1 << 10;
 
 /// The table.
 pub(crate) struct Blocks {
     lines: Box<[Line; LINES]>,
+    /// Where the block of each line is.
+    places: Box<[Place]>,
+    pages: Box<[Page]>,
     known: BTreeMap<Key, u32>,
     all: Vec<Block>,
     /// Blocks translated and not looked up since, by virtual address and size.
@@ -119,6 +136,8 @@ impl Blocks {
         let lines = lines.try_into().ok().expect("the length is LINES");
         Self {
             lines,
+            places: vec![(PhysAddr(0), None); LINES].into(),
+            pages: vec![Page::default(); PAGES].into(),
             known: BTreeMap::new(),
             all: Vec::new(),
             fresh: BTreeMap::new(),
@@ -147,9 +166,56 @@ impl Blocks {
         self.lines[Self::index(pc)] = Line::default();
     }
 
-    /// Puts a line into the front cache.
-    pub(crate) fn set_line(&mut self, line: Line) {
+    /// Puts a line into the front cache, for a block in that place.
+    pub(crate) fn set_line(&mut self, line: Line, place: Place) {
         self.lines[Self::index(line.pc)] = line;
+        self.places[Self::index(line.pc)] = place;
+    }
+
+    /// The line of an earlier generation for a block, brought into this one, if there is one and the
+    /// block is still in the same place. A line is never older than the engine's translation.
+    pub(crate) fn renew(
+        &mut self,
+        (pc, shape): (u64, u64),
+        generation: u32,
+        place: Place,
+    ) -> Option<Line> {
+        let index = Self::index(pc);
+        let line = &mut self.lines[index];
+        if (line.pc, line.shape) != (pc, shape) || self.places[index] != place {
+            return None;
+        }
+        line.tag = tag(generation, line.flags());
+        Some(*line)
+    }
+
+    /// Where the bytes from `pc` on are. `translate` is asked for pages that are not remembered.
+    pub(crate) fn place<E>(
+        &mut self,
+        pc: u64,
+        size: u32,
+        generation: u32,
+        mut translate: impl FnMut(u64) -> Result<PhysAddr, E>,
+    ) -> Result<Place, E> {
+        let mut page = |address: u64| {
+            let number = address >> 12;
+            let page = &mut self.pages[(number ^ number >> 10) as usize & (PAGES - 1)];
+            if (page.number, page.generation) != (number, generation) {
+                *page = Page {
+                    number,
+                    generation,
+                    physical: translate(address)?.0 >> 12,
+                };
+            }
+            Ok(page.physical)
+        };
+        let last = pc.wrapping_add(u64::from(size.max(1)) - 1);
+        let first = PhysAddr(page(pc)? << 12 | pc & 0xfff);
+        let second = match pc >> 12 == last >> 12 {
+            true => None,
+            false => Some(page(last)?),
+        };
+        Ok((first, second))
     }
 
     pub(crate) fn get(&self, index: u32) -> &Block {
@@ -170,7 +236,7 @@ impl Blocks {
         self.fresh.remove(&(pc, size))
     }
 
-    /// The block at a physical address, decoded if it is new or was translated anew. `bytes` reads
+    /// The block in a place, decoded if it is new or was translated anew. `bytes` reads
     /// them on demand.
     pub(crate) fn find(
         &mut self,

@@ -391,18 +391,28 @@ impl Core {
         if (line.pc, line.shape, line.tag as u32) == (pc, shape, self.generation) {
             return Ok(line);
         }
-        let at = cpu
-            .translate(VirtAddr(pc), Access::Peek)
-            .map_err(|f| Error::new(ErrorKind::Unsupported, format!("code at {f}")))?;
-        let fresh = self.blocks.take_fresh(pc, size);
-        let index = self
+        let place = self
             .blocks
-            .find(&self.decoder, pc, (at, size, mode(hflags)), fresh, || {
+            .place(pc, size, self.generation, |at| {
+                cpu.translate(VirtAddr(at), Access::Peek)
+            })
+            .map_err(|f| Error::new(ErrorKind::Unsupported, format!("code at {f}")))?;
+        if let Some(line) = self.blocks.renew((pc, shape), self.generation, place) {
+            return Ok(line);
+        }
+        let fresh = self.blocks.take_fresh(pc, size);
+        let index = self.blocks.find(
+            &self.decoder,
+            pc,
+            (place, size, mode(hflags)),
+            fresh,
+            || {
                 let mut bytes = vec![0; size as usize];
                 cpu.read_virt(VirtAddr(pc), &mut bytes)
                     .map_err(|f| Error::new(ErrorKind::Unsupported, format!("code at {f}")))?;
                 Ok(bytes)
-            })?;
+            },
+        )?;
         let block = self.blocks.get(index);
         let insns = block.insns.len() as u32;
         let mut flags = 0;
@@ -433,7 +443,7 @@ impl Core {
             return Ok(line);
         }
         self.longest_stretch = self.longest_stretch.max(insns.into());
-        self.blocks.set_line(line);
+        self.blocks.set_line(line, place);
         Ok(line)
     }
 
