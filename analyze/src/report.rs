@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::causal::Walked;
 use crate::source::RunInfo;
-use crate::table::Table;
+use crate::table::{Table, Value};
 use crate::{Error, render};
 
 /// How a report is written.
@@ -18,6 +18,59 @@ pub enum Format {
     Csv,
 }
 
+/// A row that is written as soon as it is found.
+pub trait Row {
+    /// Its values, one for each column.
+    fn values(&self) -> Vec<Value>;
+    /// Its line in text.
+    fn line(&self) -> String;
+}
+
+/// Takes the rows of a [`Streamed`] report.
+pub type Sink<'s> = dyn FnMut(&dyn Row) -> Result<(), Error> + 's;
+
+/// A report whose first table has a row for nearly every event: a recording may have more of them than
+/// memory has room for, so they are written while the events pass.
+pub trait Streamed {
+    /// What the report answers.
+    fn title(&self) -> String;
+    /// The first table without rows: its columns, and the head of its text.
+    fn table(&self) -> Table;
+    /// Names of the tables that come after it.
+    fn others(&self) -> &'static [&'static str];
+    /// Makes the pass, and gives the rest of the report: the other tables, notes, checks, footer.
+    fn run(&self, sink: &mut Sink<'_>) -> Result<Report, Error>;
+
+    /// Writes the report.
+    fn render(
+        &self,
+        format: Format,
+        options: &Options,
+        out: &mut dyn Write,
+    ) -> Result<Report, Error> {
+        let first = self.table();
+        if let Some(name) = &options.table
+            && name != first.name
+            && !self.others().contains(&name.as_str())
+        {
+            let known = [&[first.name], self.others()].concat();
+            return Err(no_such_table(name, &known));
+        }
+        match format {
+            Format::Text => render::text::stream(self, &first, options, out),
+            Format::Json => render::json::stream(self, &first, options, out),
+            Format::Csv => render::csv::stream(self, &first, options, out),
+        }
+    }
+}
+
+fn no_such_table(name: &str, known: &[&str]) -> Error {
+    Error::NoSuchTable {
+        name: name.to_owned(),
+        known: known.join(", "),
+    }
+}
+
 /// What to write of a report.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Options {
@@ -25,6 +78,13 @@ pub struct Options {
     pub rows: Option<usize>,
     /// The only table to write, by name. CSV, which has room for one, takes the first by default.
     pub table: Option<String>,
+}
+
+impl Options {
+    /// Whether the table of this name is to be written.
+    pub(crate) fn wants(&self, table: &str) -> bool {
+        self.table.as_deref().is_none_or(|name| name == table)
+    }
 }
 
 /// An identity that the analysis has checked on this recording.
@@ -81,15 +141,10 @@ impl Report {
         let found: Vec<&Table> = self.tables.iter().filter(|t| t.name == name).collect();
         match found.is_empty() {
             false => Ok(found),
-            true => Err(Error::NoSuchTable {
-                name: name.clone(),
-                known: self
-                    .tables
-                    .iter()
-                    .map(|table| table.name)
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            }),
+            true => {
+                let known: Vec<&str> = self.tables.iter().map(|table| table.name).collect();
+                Err(no_such_table(name, &known))
+            }
         }
     }
 }

@@ -129,6 +129,17 @@ pub(crate) const fn col<R>(
     }
 }
 
+/// How text shows a table whose shape people know from another tool: lines that are written as they are.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Layout {
+    /// Before the rows.
+    pub head: Vec<String>,
+    /// One for each row.
+    pub lines: Vec<String>,
+    /// After the rows.
+    pub foot: Vec<String>,
+}
+
 /// A table of a report.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Table {
@@ -142,6 +153,8 @@ pub struct Table {
     pub rows: Vec<Vec<Value>>,
     /// What the table and its columns mean: pairs of a name and a sentence, for files that carry them.
     pub docs: &'static [(&'static str, &'static str)],
+    /// How text shows it, if not as columns of the widest value.
+    pub layout: Option<Layout>,
 }
 
 impl Table {
@@ -161,6 +174,7 @@ impl Table {
                 .map(|row| columns.iter().map(|c| (c.get)(row)).collect())
                 .collect(),
             docs: &[],
+            layout: None,
         }
     }
 
@@ -168,6 +182,15 @@ impl Table {
     #[must_use]
     pub fn with_docs(self, docs: &'static [(&'static str, &'static str)]) -> Table {
         Table { docs, ..self }
+    }
+
+    /// The same table, shown in text by lines of its own.
+    #[must_use]
+    pub fn with_layout(self, layout: Layout) -> Table {
+        Table {
+            layout: Some(layout),
+            ..self
+        }
     }
 
     /// Indices of the columns that appear in text, or in the machine formats.

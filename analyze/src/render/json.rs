@@ -5,13 +5,54 @@ use std::io::Write;
 use serde_json::{Map, Value as Json, json};
 
 use crate::Error;
-use crate::report::{Footer, Options, Report};
+use crate::report::{Footer, Options, Report, Streamed};
 use crate::table::{Table, Value};
 
 pub(crate) fn write(report: &Report, options: &Options, out: &mut dyn Write) -> Result<(), Error> {
+    let chosen = report.chosen(options)?;
     // Row by row: a report may have very many rows, and one a line is what diff and grep like.
     writeln!(out, "{{")?;
-    for table in report.chosen(options)? {
+    tables(&chosen, out)?;
+    end(report, out)
+}
+
+/// Writes a report row by row.
+pub(crate) fn stream<S: Streamed + ?Sized>(
+    report: &S,
+    first: &Table,
+    options: &Options,
+    out: &mut dyn Write,
+) -> Result<Report, Error> {
+    writeln!(out, "{{")?;
+    let wanted = options.wants(first.name);
+    let shown = first.shown(false);
+    if wanted {
+        write!(out, "{}: [", Json::from(first.name))?;
+    }
+    let mut comma = "\n  ";
+    let rest = report.run(&mut |row| {
+        if wanted {
+            write!(out, "{comma}{}", object(first, &shown, &row.values()))?;
+            comma = ",\n  ";
+        }
+        Ok(())
+    })?;
+    if wanted {
+        let end = if comma.starts_with(',') { "\n" } else { "" };
+        writeln!(out, "{end}],")?;
+    }
+    let others: Vec<&Table> = rest
+        .tables
+        .iter()
+        .filter(|t| options.wants(t.name))
+        .collect();
+    tables(&others, out)?;
+    end(&rest, out)?;
+    Ok(rest)
+}
+
+fn tables(tables: &[&Table], out: &mut dyn Write) -> Result<(), Error> {
+    for table in tables {
         write!(out, "{}: [", Json::from(table.name))?;
         let shown = table.shown(false);
         for (at, row) in table.rows.iter().enumerate() {
@@ -21,6 +62,11 @@ pub(crate) fn write(report: &Report, options: &Options, out: &mut dyn Write) -> 
         let end = if table.rows.is_empty() { "" } else { "\n" };
         writeln!(out, "{end}],")?;
     }
+    Ok(())
+}
+
+/// The checks and the facts of the recording.
+fn end(report: &Report, out: &mut dyn Write) -> Result<(), Error> {
     let checks: Vec<Json> = report
         .checks
         .iter()

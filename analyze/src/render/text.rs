@@ -3,12 +3,61 @@
 use std::io::Write;
 
 use crate::Error;
-use crate::report::{Check, Options, Report};
+use crate::report::{Check, Options, Report, Streamed};
 use crate::table::{Column, Kind, Table, Value};
 
 pub(crate) fn write(report: &Report, options: &Options, out: &mut dyn Write) -> Result<(), Error> {
+    let chosen = report.chosen(options)?;
     writeln!(out, "# {}", report.title)?;
-    for table in report.chosen(options)? {
+    rest(report, &chosen, options, out)
+}
+
+/// Writes a report row by row.
+pub(crate) fn stream<S: Streamed + ?Sized>(
+    report: &S,
+    first: &Table,
+    options: &Options,
+    out: &mut dyn Write,
+) -> Result<Report, Error> {
+    writeln!(out, "# {}", report.title())?;
+    let wanted = options.wants(first.name);
+    let layout = first.layout.iter();
+    let most = options.rows.map_or(u64::MAX, |rows| rows as u64);
+    if wanted {
+        writeln!(out)?;
+        write_wrapped(&first.title, "# ", out)?;
+        for line in layout.clone().flat_map(|layout| &layout.head) {
+            writeln!(out, "{}", line.trim_end())?;
+        }
+    }
+    let mut rows = 0;
+    let found = report.run(&mut |row| {
+        if wanted && rows < most {
+            writeln!(out, "{}", row.line().trim_end())?;
+        }
+        rows += 1;
+        Ok(())
+    })?;
+    if wanted {
+        more(rows.saturating_sub(most), out)?;
+    }
+    let others: Vec<&Table> = found
+        .tables
+        .iter()
+        .filter(|t| options.wants(t.name))
+        .collect();
+    rest(&found, &others, options, out)?;
+    Ok(found)
+}
+
+/// What comes after the title and a first table that has been written already.
+fn rest(
+    report: &Report,
+    tables: &[&Table],
+    options: &Options,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    for table in tables {
         writeln!(out)?;
         write_table(table, options.rows, out)?;
     }
@@ -31,6 +80,14 @@ pub(crate) fn write(report: &Report, options: &Options, out: &mut dyn Write) -> 
     Ok(())
 }
 
+/// Says how many rows are not shown.
+fn more(hidden: u64, out: &mut dyn Write) -> Result<(), Error> {
+    match hidden {
+        0 => Ok(()),
+        hidden => Ok(writeln!(out, "# ... {hidden} more rows")?),
+    }
+}
+
 fn check_line(check: &Check) -> String {
     let holds = match check.holds {
         true => "holds",
@@ -48,6 +105,17 @@ pub(crate) fn write_table(
     write_wrapped(&table.title, "# ", out)?;
     let shown = table.shown(true);
     let count = table.rows.len().min(most.unwrap_or(usize::MAX));
+    let hidden = (table.rows.len() - count) as u64;
+    if let Some(layout) = &table.layout {
+        for line in layout.head.iter().chain(layout.lines.iter().take(count)) {
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        more(hidden, out)?;
+        for line in &layout.foot {
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        return Ok(());
+    }
     let cells: Vec<Vec<String>> = table.rows[..count]
         .iter()
         .map(|row| {
@@ -88,11 +156,7 @@ pub(crate) fn write_table(
         }
         writeln!(out, "{}", line.trim_end())?;
     }
-    if count < table.rows.len() {
-        let hidden = table.rows.len() - count;
-        writeln!(out, "# ... {hidden} more rows")?;
-    }
-    Ok(())
+    more(hidden, out)
 }
 
 /// A value as its column shows it.
