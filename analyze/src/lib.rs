@@ -21,21 +21,28 @@
 
 pub mod causal;
 pub mod class;
+pub mod classes;
+pub mod delays;
 pub mod diff;
 mod error;
 pub mod export;
+pub mod in_time;
+pub mod latency;
+pub mod map;
 pub mod migration;
 pub mod names;
 pub mod parquet;
 pub mod plot;
 mod render;
 pub mod report;
+pub mod runqlat;
 pub mod runqueue;
 pub mod source;
 pub mod stats;
 pub mod stopper;
 pub mod table;
 pub mod tasks;
+pub mod timehist;
 pub mod timeline;
 pub mod works;
 

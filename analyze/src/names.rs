@@ -3,7 +3,9 @@
 //! The built-in kernel is Rust, so a symbol may be a path (`kernel::sched::core::schedule`) where
 //! Linux has `schedule`; reports and the table of causes speak Linux's words.
 
-use trace::event::{Addr, Comm, StackId};
+use std::collections::BTreeMap;
+
+use trace::event::{Addr, Comm, Event, EventData, StackId};
 
 use crate::source::Source;
 
@@ -92,6 +94,44 @@ pub fn task(comm: &str, pid: i32) -> String {
 pub fn stopper_cpu(comm: Comm) -> Option<u32> {
     let digits = comm.as_bytes().strip_prefix(b"migration/")?;
     std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// The latest name of every task: a task may be renamed while it lives.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Latest(BTreeMap<i32, Comm>);
+
+impl Latest {
+    /// Calls tasks what an event calls them.
+    pub fn push(&mut self, event: &Event) {
+        self.call(event.pid, event.comm);
+        match &event.data {
+            EventData::SchedSwitch(e) => {
+                self.call(e.prev_pid, e.prev_comm);
+                self.call(e.next_pid, e.next_comm);
+            }
+            EventData::SchedProcessFork(e) => self.call(e.child_pid, e.child_comm),
+            EventData::SchedWaking(e) => self.call(e.pid, e.comm),
+            EventData::SchedWakeup(e) => self.call(e.pid, e.comm),
+            EventData::SchedWakeupNew(e) => self.call(e.pid, e.comm),
+            EventData::SchedMigrateTask(e) => self.call(e.pid, e.comm),
+            _ => {}
+        }
+    }
+
+    fn call(&mut self, pid: i32, comm: Comm) {
+        if pid != 0 {
+            self.0.insert(pid, comm);
+        }
+    }
+
+    /// The name of a task; pid 0 is every CPU's idle task, which perf calls `swapper`.
+    pub fn of(&self, pid: i32) -> String {
+        match self.0.get(&pid) {
+            Some(comm) => comm.to_text(),
+            None if pid == 0 => "swapper".to_owned(),
+            None => format!(":{pid}"),
+        }
+    }
 }
 
 #[cfg(test)]

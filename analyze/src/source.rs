@@ -4,7 +4,7 @@
 //! numbers, and nothing else; so it neither knows the file format nor holds all events at once.
 
 use trace::event::{Addr, Event, StackId};
-use trace::krec::{Completeness, Recording, Symbol, TaskRow};
+use trace::krec::{Completeness, ConsoleLine, EndOfRun, Recording, Symbol, TaskRow};
 
 use crate::Error;
 
@@ -20,6 +20,14 @@ pub trait Source {
     fn symbol(&self, addr: Addr) -> Option<&Symbol>;
     /// The tasks at the end of the run; none if that is not known.
     fn tasks(&self) -> &[TaskRow] {
+        &[]
+    }
+    /// What is known when the run has ended; `None` if the recording has no end.
+    fn end(&self) -> Option<&EndOfRun> {
+        None
+    }
+    /// What the guest wrote to its console.
+    fn console(&self) -> &[ConsoleLine] {
         &[]
     }
 }
@@ -160,5 +168,13 @@ impl Source for Recorded<'_> {
 
     fn tasks(&self) -> &[TaskRow] {
         self.recording.tasks()
+    }
+
+    fn end(&self) -> Option<&EndOfRun> {
+        self.recording.end()
+    }
+
+    fn console(&self) -> &[ConsoleLine] {
+        self.recording.console()
     }
 }
