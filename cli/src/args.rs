@@ -3,12 +3,16 @@
 //! The commands that run a guest are `kreplay-machine`'s: their arguments are passed on untouched, and
 //! their `--help` is printed by it.
 
+mod reports;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use trace::time_arg::TimeArg;
+
+pub use reports::{CpuList, LatencyArgs, MapArgs, RunqlatArgs, TimehistArgs, Window};
 
 /// A laboratory for kernel scheduling: boot an x86_64 kernel on emulated CPUs, deterministically, and
 /// see every migration and every stopper
@@ -72,6 +76,21 @@ pub enum Analyze {
     /// Every stopper work: who queued it, how long it waited and ran, whom it cost what
     #[command(after_help = include_str!("help/analyze-stopper.txt"))]
     Stopper(ReportArgs),
+    /// How long tasks waited to run, in the columns of perf sched latency
+    #[command(after_help = include_str!("help/analyze-latency.txt"))]
+    Latency(LatencyArgs),
+    /// Every stretch that a task ran, in the columns of perf sched timehist
+    #[command(after_help = include_str!("help/analyze-timehist.txt"))]
+    Timehist(TimehistArgs),
+    /// What every CPU runs at each switch, in the shape of perf sched map
+    #[command(after_help = include_str!("help/analyze-map.txt"))]
+    Map(MapArgs),
+    /// A histogram of the delays, in the styles of BCC's and bpftrace's runqlat
+    #[command(after_help = include_str!("help/analyze-runqlat.txt"))]
+    Runqlat(RunqlatArgs),
+    /// Where the time of every CPU went, by scheduling class
+    #[command(after_help = include_str!("help/analyze-classes.txt"))]
+    Classes(ReportArgs),
 }
 
 /// What every report takes.
@@ -83,7 +102,7 @@ pub struct ReportArgs {
     /// text for people, json (an array of row objects a table) or csv for programs
     #[arg(long, value_enum, default_value_t = Format::Text, hide_possible_values = true)]
     pub format: Format,
-    /// Text: the most rows to print of a table, or all [default: 20; ps: all]
+    /// Text: the most rows to print of a table, or all [default: 20; all where a row is a task, a CPU or an event]
     #[arg(long, value_name = "N|all")]
     pub rows: Option<Rows>,
     /// Print this table only; csv has room for one and takes the first by default

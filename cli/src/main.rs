@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) if exit::is_broken_pipe(&error) => Exit::Done.into(),
         Err(error) => {
-            eprintln!("kreplay: {error:#}");
+            eprintln!("kreplay: {}", exit::message(&error));
             ExitCode::from(exit::BAD_INPUT)
         }
     }
@@ -36,6 +36,11 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Calls(passed) => machine::execute("calls", passed.args),
         Command::Analyze(Analyze::Migration(args)) => cmd::analyze::migration(&args),
         Command::Analyze(Analyze::Stopper(args)) => cmd::analyze::stopper(&args),
+        Command::Analyze(Analyze::Latency(args)) => cmd::known::latency(&args),
+        Command::Analyze(Analyze::Timehist(args)) => cmd::known::timehist(&args),
+        Command::Analyze(Analyze::Map(args)) => cmd::known::map(&args),
+        Command::Analyze(Analyze::Runqlat(args)) => cmd::known::runqlat(&args),
+        Command::Analyze(Analyze::Classes(args)) => cmd::known::classes(&args),
         Command::Plot(Plot::Timeline(args)) => cmd::plot::timeline(&args),
         Command::Plot(Plot::Migration(args)) => cmd::plot::migration(&args),
         Command::Ps(args) => cmd::ps::run(&args),

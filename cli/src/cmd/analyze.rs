@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use analyze::report::{Options, Report};
 use analyze::source::Recorded;
 use analyze::{migration, stopper};
+use anyhow::Context;
 
 use crate::args::{ReportArgs, Rows};
 use crate::exit::Exit;
@@ -34,13 +35,26 @@ pub fn print(report: &Report, args: &ReportArgs, rows: Rows) -> anyhow::Result<E
         table: args.table.clone(),
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
-    report.render(args.format.into(), &options, &mut out)?;
-    out.flush()?;
-    if report.checks_hold() {
-        return Ok(Exit::Done);
+    written(report.render(args.format.into(), &options, &mut out))?;
+    written(out.flush().map_err(Into::into))?;
+    Ok(verdict(report))
+}
+
+/// The same result; an error of the output says which output it was.
+pub fn written<T>(result: Result<T, analyze::Error>) -> anyhow::Result<T> {
+    match result {
+        Err(analyze::Error::Output(e)) => Err(e).context("cannot write standard output"),
+        other => Ok(other?),
     }
+}
+
+/// The exit code of a report that has been printed; says which of its identities do not hold.
+pub fn verdict(report: &Report) -> Exit {
     for check in report.checks.iter().filter(|check| !check.holds) {
         eprintln!("kreplay: does not hold: {} ({})", check.name, check.detail);
     }
-    Ok(Exit::CannotCompare)
+    match report.checks_hold() {
+        true => Exit::Done,
+        false => Exit::CannotCompare,
+    }
 }

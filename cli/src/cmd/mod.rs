@@ -5,6 +5,7 @@ pub mod diff;
 pub mod doctor;
 pub mod export;
 pub mod image;
+pub mod known;
 pub mod plot;
 pub mod ps;
 
@@ -29,5 +30,8 @@ pub fn open(path: &Path) -> anyhow::Result<Recording> {
 
 /// Prints a line; a reader that has gone away is an error and not a panic, as it is with `println!`.
 pub fn say(line: fmt::Arguments<'_>) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{line}")
+    writeln!(io::stdout().lock(), "{line}").map_err(|e| {
+        // The kind stays: a reader that has gone away is told apart by it.
+        io::Error::new(e.kind(), format!("cannot write standard output: {e}"))
+    })
 }
