@@ -215,7 +215,11 @@ impl Tracker<'_> {
         rows.sort_by(|a, b| {
             let by = |key: &SortKey| compare(*key, b, a);
             let order = keys.iter().map(by).find(|order| order.is_ne());
-            order.unwrap_or(Ordering::Equal).then(a.tid.cmp(&b.tid))
+            // Equal rows as perf has them: the last name first, or the last pid.
+            order.unwrap_or_else(|| match self.options.pids {
+                true => b.tid.cmp(&a.tid),
+                false => b.comm.cmp(&a.comm),
+            })
         });
         rows
     }

@@ -184,11 +184,16 @@ impl Picture<'_> {
             return None;
         }
         let mut tail = String::new();
-        if comes && e.next_pid != 0 && self.explained.get(&e.next_pid) != Some(&next) {
-            tail = format!("{short} => {next}:{}", e.next_pid);
+        // perf knows one idle task, and calls it so.
+        let called = match e.next_pid {
+            0 => "swapper".to_owned(),
+            _ => next.clone(),
+        };
+        if comes && self.explained.get(&e.next_pid) != Some(&called) {
+            tail = format!("{short:<2} => {called}:{}", e.next_pid);
             let blue = self.options.colors.pids.contains(&e.next_pid);
             tail = painted(&tail, blue, BLUE);
-            self.explained.insert(e.next_pid, next.clone());
+            self.explained.insert(e.next_pid, called);
         }
         if first {
             tail.push_str(&format!(" (CPU {cpu})"));

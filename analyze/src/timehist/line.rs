@@ -53,7 +53,7 @@ impl Row for Written<'_> {
 }
 
 /// In place of the three durations.
-const SPACER: &str = "                                 ";
+const SPACER: &str = "                                  ";
 
 impl Written<'_> {
     fn switch(&self, line: &mut String) {

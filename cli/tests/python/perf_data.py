@@ -184,9 +184,13 @@ def string(text):
     return U32(len(data)) + data
 
 
+def cpus(folder):
+    return 1 + max(row["cpu"] for _, row in events(folder))
+
+
 def write(folder, out):
     data = records(folder)
-    cpus = 1 + max(row["cpu"] for _, row in events(folder))
+    count = cpus(folder)
     attributes, ids, first_id = b"", b"", 104 + 128 * len(EVENTS)
     description = U32(len(EVENTS)) + U32(112)
     for number, name in enumerate(sorted(EVENTS)):
@@ -199,7 +203,7 @@ def write(folder, out):
         4: string("6.8.0"),
         5: string("6.8"),
         6: string("x86_64"),
-        7: U32(cpus) + U32(cpus),
+        7: U32(count) + U32(count),
         11: U32(1) + string("kreplay"),
         12: description,
     }
