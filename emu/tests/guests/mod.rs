@@ -3,12 +3,17 @@
 #![allow(dead_code, reason = "each test file uses its own part of this module")]
 
 pub mod counting;
+pub mod deadline;
+pub mod destinations;
 pub mod hello;
 pub mod interrupts;
+pub mod nmi;
+pub mod overflow;
 pub mod patched;
 pub mod privilege;
 pub mod processors;
 pub mod survivor;
+pub mod terminal;
 
 use std::ops::ControlFlow;
 
