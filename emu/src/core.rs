@@ -17,7 +17,7 @@ mod verify;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::blocks::{self, Blocks, Line, flag};
-use crate::decode::{Decoder, Kind, Mode};
+use crate::decode::{Decoder, Kind, MAX_INSN, Mode};
 use crate::deliver::{self, DOUBLE_FAULT, Nested, Source};
 use crate::device::board::Board;
 use crate::error::{Error, ErrorKind};
@@ -34,6 +34,9 @@ use verify::Verify;
 
 /// How many block starts an error shows.
 const HISTORY: usize = 32;
+
+/// The most instructions that are counted by name.
+const MOST_NAMES: usize = 256;
 
 /// No block is being executed.
 const NO_BLOCK: u32 = u32::MAX;
@@ -111,6 +114,8 @@ pub(crate) struct Core {
     /// Instructions of each vCPU counted one by one, when that is asked for.
     verify: Option<Verify>,
     pub(crate) unknown_ports: BTreeMap<u16, u64>,
+    /// Instructions that the engine refused, by mnemonic.
+    pub(crate) unknown_instructions: BTreeMap<String, u64>,
     pub(crate) exceptions: BTreeMap<u8, u64>,
 }
 
@@ -163,6 +168,7 @@ impl Core {
             progress: 0,
             verify: None,
             unknown_ports: BTreeMap::new(),
+            unknown_instructions: BTreeMap::new(),
             exceptions: BTreeMap::new(),
         })
     }
@@ -556,7 +562,7 @@ impl Core {
                 vector: raised,
                 error: code,
                 cr2,
-            } = deliver::combine(vector, nested);
+            } = deliver::combine(vector, source, nested);
             if let Some(cr2) = cr2 {
                 cpu.set_cr(2, cr2);
             }
@@ -590,6 +596,29 @@ impl Core {
         self.legal_position();
         observer.exception(self.stamp_at(self.count), exception);
         Ok(())
+    }
+
+    /// Counts the instruction at RIP, which the engine does not have, unless it is one that is there to
+    /// be refused.
+    fn note_unknown(&mut self, cpu: &Cpu) {
+        let mut bytes = [0; MAX_INSN];
+        let room = (4096 - (cpu.linear_rip().0 & 4095) as usize).min(MAX_INSN);
+        let whole = cpu.read_virt(cpu.linear_rip(), &mut bytes).is_ok();
+        if !whole && cpu.read_virt(cpu.linear_rip(), &mut bytes[..room]).is_err() {
+            return;
+        }
+        let bytes = if whole { &bytes[..] } else { &bytes[..room] };
+        if matches!(bytes, [0x0f, 0x0b | 0xb9 | 0xff, ..]) {
+            return;
+        }
+        let name = self.decoder.name(mode(cpu.hflags()), bytes);
+        let full = self.unknown_instructions.len() >= MOST_NAMES;
+        let name = if full && !self.unknown_instructions.contains_key(&name) {
+            "others".to_owned()
+        } else {
+            name
+        };
+        *self.unknown_instructions.entry(name).or_default() += 1;
     }
 
     /// Takes back the last instruction of the current block; `rip` is behind it.

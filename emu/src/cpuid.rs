@@ -12,6 +12,9 @@ pub(crate) type Regs = [u32; 4];
 const MAX_LEAF: u32 = 0x16;
 const MAX_EXTENDED: u32 = 0x8000_0008;
 
+/// Leaf 1 EAX: family 6, model 58, stepping 9.
+pub(crate) const SIGNATURE: u32 = 0x0003_06a9;
+
 /// Leaf 1 EDX: FPU PSE TSC MSR PAE CX8 APIC SEP PGE CMOV PAT CLFLUSH MMX FXSR SSE SSE2.
 const FEATURES_EDX: u32 = 1
     | 1 << 3
@@ -50,7 +53,7 @@ pub(crate) fn cpuid(leaf: u32, subleaf: u32, vcpu: u32, topology: &Topology) -> 
             let logical = 1 << topology.package_bits();
             let many = if logical > 1 { MANY_IN_A_PACKAGE } else { 0 };
             [
-                0x0006_03a9,
+                SIGNATURE,
                 id << 24 | logical << 16 | 8 << 8,
                 FEATURES_ECX,
                 FEATURES_EDX | many,

@@ -40,12 +40,14 @@ pub(crate) fn has_error_code(vector: u8) -> bool {
 
 /// Divide error and the segment exceptions: two of these, or one after a page fault, double-fault.
 fn contributory(vector: u8) -> bool {
-    matches!(vector, 0 | 10..=13)
+    matches!(vector, 0 | TS..=GP)
 }
 
-/// What two exceptions, the second during delivery of the first, turn into.
-pub(crate) fn combine(first: u8, second: Nested) -> Nested {
+/// What two events, the second an exception during delivery of the first, turn into (SDM vol. 3,
+/// table 6-5). Interrupts from outside and by INT n are benign, whatever their vector.
+pub(crate) fn combine(first: u8, source: Source, second: Nested) -> Nested {
     let double = match first {
+        _ if source != Source::Exception => false,
         PAGE_FAULT => contributory(second.vector) || second.vector == PAGE_FAULT,
         v if contributory(v) => contributory(second.vector),
         _ => false,
@@ -291,4 +293,44 @@ pub(crate) fn syscall(cpu: &Cpu) {
     let keep = cpu.hflags() & !(hf::CPL | hf::TF | hf::RF);
     cpu.set_hflags(keep | hf::CS64 | hf::CS32 | hf::SS32);
     cpu.set_rip(cpu.lstar().wrapping_sub(2));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn second(vector: u8) -> Nested {
+        Nested {
+            vector,
+            error: 0x42,
+            cr2: None,
+        }
+    }
+
+    /// SDM vol. 3, table 6-5: rows are the first event, columns the second.
+    #[test]
+    fn what_makes_a_double_fault() {
+        let (benign, contributory, page) = ([1, 3, 6, 16], [0, 10, 11, 12, 13], [14]);
+        let double = |first: u8, then: u8| {
+            let both = combine(first, Source::Exception, second(then));
+            assert_eq!(both.error, if both.vector == 8 { 0 } else { 0x42 });
+            both.vector == DOUBLE_FAULT
+        };
+        for then in contributory.into_iter().chain(page) {
+            assert!(benign.iter().all(|first| !double(*first, then)));
+            assert!(double(14, then), "a page fault and then {then}");
+        }
+        for first in contributory {
+            assert!(contributory.iter().all(|then| double(first, *then)));
+            assert!(!double(first, 14), "handled one after the other");
+        }
+    }
+
+    #[test]
+    fn interrupts_are_benign_whatever_their_vector() {
+        for source in [Source::Software, Source::External] {
+            assert_eq!(combine(13, source, second(11)), second(11));
+            assert_eq!(combine(14, source, second(14)), second(14));
+        }
+    }
 }

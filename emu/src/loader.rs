@@ -168,7 +168,7 @@ pub(crate) fn enter_real_mode(cpu: &Cpu, vector: u8) {
     for n in 0..16 {
         cpu.set_gpr(n, 0);
     }
-    cpu.set_gpr(2, 0x0003_06a9);
+    cpu.set_gpr(2, crate::cpuid::SIGNATURE.into());
     cpu.set_rip(0);
     cpu.set_rflags(2);
     let real = |selector: u32, flags| Segment {

@@ -4,7 +4,9 @@
 mod guests;
 
 use emu::{Cycles, ErrorKind, Machine, MachineConfig, Outcome, PolicyKind, VcpuId, VirtAddr};
-use guests::{Log, Logger, deadline, destinations, machine, machine_with, nmi, overflow, terminal};
+use guests::{
+    Log, Logger, deadline, destinations, machine, machine_with, nmi, overflow, survivor, terminal,
+};
 
 fn finish(machine: &mut Machine) -> Log {
     let mut log = Logger::new(|_, _, _| {});
@@ -182,6 +184,22 @@ fn a_double_fault_has_its_stack_and_a_triple_fault_is_the_end() {
         VirtAddr(0x5f_fff8),
         "the first word of the frame"
     );
+}
+
+/// What the machine lacks is counted under its name; UD2 is there to be refused.
+#[test]
+fn what_is_not_emulated_is_counted() {
+    let mut code = survivor::CODE.to_vec();
+    // in al,0x61; xgetbv; ud2; mov ecx,0x3a; rdmsr; power off. The handler skips a byte at a time.
+    code.extend([0xe4, 0x61, 0x0f, 0x01, 0xd0, 0x0f, 0x0b, 0xc0]);
+    code.extend([0xb9, 0x3a, 0, 0, 0, 0x0f, 0x32, 0xc0]);
+    code.extend([0x66, 0xba, 0x04, 0x04, 0xb0, 0x34, 0xee, 0xeb, 0xfe]);
+    let mut machine = machine(&code, 1);
+    finish(&mut machine);
+    let summary = machine.summary();
+    assert_eq!(summary.unknown_ports, [(0x61, 1)]);
+    assert_eq!(summary.unknown_msrs, [(0x3a, 1)]);
+    assert_eq!(summary.unknown_instructions, [("xgetbv".to_owned(), 1)]);
 }
 
 /// Every one of these guests, with each instruction counted one by one.

@@ -96,6 +96,9 @@ impl Handler for Core {
         } else {
             Source::Exception
         };
+        if invalid {
+            self.note_unknown(cpu);
+        }
         cpu.exception_delivered();
         let error = (!software && deliver::has_error_code(vector)).then_some(code);
         match self.raise(observer, cpu, vector, error, source) {

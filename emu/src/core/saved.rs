@@ -22,6 +22,7 @@ pub(crate) struct CoreState {
     board: Board,
     progress: u64,
     unknown_ports: BTreeMap<u16, u64>,
+    unknown_instructions: BTreeMap<String, u64>,
     exceptions: BTreeMap<u8, u64>,
 }
 
@@ -36,6 +37,7 @@ saved!(CoreState {
     board,
     progress,
     unknown_ports,
+    unknown_instructions,
     exceptions,
 });
 
@@ -54,6 +56,7 @@ impl Core {
             board,
             progress,
             unknown_ports,
+            unknown_instructions,
             exceptions,
             // Of the block being executed: there is none.
             entry: _,
@@ -99,6 +102,7 @@ impl Core {
             board: board.clone(),
             progress: *progress,
             unknown_ports: unknown_ports.clone(),
+            unknown_instructions: unknown_instructions.clone(),
             exceptions: exceptions.clone(),
         }
     }
@@ -116,6 +120,7 @@ impl Core {
         self.board = state.board;
         self.progress = state.progress;
         self.unknown_ports = state.unknown_ports;
+        self.unknown_instructions = state.unknown_instructions;
         self.exceptions = state.exceptions;
         self.block = NO_BLOCK;
         self.port_accesses = (0, 0);

@@ -25,6 +25,9 @@ pub struct MachineSummary {
     pub unknown_ports: Vec<(u16, u64)>,
     /// MSRs accessed that do not exist: number, accesses; each raised #GP.
     pub unknown_msrs: Vec<(u32, u64)>,
+    /// Instructions that this machine does not have and the guest executed: mnemonic, number; each
+    /// raised #UD. UD0, UD1 and UD2 are no such.
+    pub unknown_instructions: Vec<(String, u64)>,
     /// External interrupts delivered: vector, number, over all vCPUs.
     pub interrupts: Vec<(u8, u64)>,
     /// Exceptions delivered: vector, number.
@@ -120,6 +123,12 @@ impl Machine {
                 .map(|(p, n)| (*p, *n))
                 .collect(),
             unknown_msrs: self.unknown_msrs.iter().map(|(m, n)| (*m, *n)).collect(),
+            unknown_instructions: self
+                .core
+                .unknown_instructions
+                .iter()
+                .map(|(name, n)| (name.clone(), *n))
+                .collect(),
             interrupts: vectors.map(|(v, n)| (v as u8, *n)).collect(),
             exceptions: self.core.exceptions.iter().map(|(v, n)| (*v, *n)).collect(),
             blocks: self.core.executed,

@@ -119,6 +119,12 @@ pub fn end(
             .iter()
             .map(|(msr, n)| (format!("unknown_msr_{msr:#010x}"), *n)),
     );
+    counters.extend(
+        summary
+            .unknown_instructions
+            .iter()
+            .map(|(name, n)| (format!("unknown_instruction_{name}"), *n)),
+    );
     EndOfRun {
         outcome,
         cycles: machine.now().0,
