@@ -21,6 +21,7 @@ use crate::decode::{Decoder, Kind, MAX_INSN, Mode};
 use crate::deliver::{self, DOUBLE_FAULT, Nested, Source};
 use crate::device::board::Board;
 use crate::error::{Error, ErrorKind};
+use crate::names::instruction_name;
 use crate::observe::{CpuView, Exception, Observer, Requests, Site};
 use crate::paging::{Access, Space};
 use crate::snapshot::{Saved, Writer};
@@ -114,7 +115,7 @@ pub(crate) struct Core {
     /// Instructions of each vCPU counted one by one, when that is asked for.
     verify: Option<Verify>,
     pub(crate) unknown_ports: BTreeMap<u16, u64>,
-    /// Instructions that the engine refused, by mnemonic.
+    /// Instructions that the engine refused, by name.
     pub(crate) unknown_instructions: BTreeMap<String, u64>,
     pub(crate) exceptions: BTreeMap<u8, u64>,
 }
@@ -611,7 +612,7 @@ impl Core {
         if matches!(bytes, [0x0f, 0x0b | 0xb9 | 0xff, ..]) {
             return;
         }
-        let name = self.decoder.name(mode(cpu.hflags()), bytes);
+        let name = instruction_name(mode(cpu.hflags()) == Mode::Bits64, bytes);
         let full = self.unknown_instructions.len() >= MOST_NAMES;
         let name = if full && !self.unknown_instructions.contains_key(&name) {
             "others".to_owned()

@@ -81,20 +81,6 @@ impl Decoder {
         &self.by_mode[mode as usize]
     }
 
-    /// The mnemonic of the instruction that the bytes begin with, for people; its first bytes if there
-    /// is no such instruction.
-    pub(crate) fn name(&self, mode: Mode, bytes: &[u8]) -> String {
-        let insns = self.by_mode[mode as usize].disasm_count(bytes, 0, 1);
-        let name = insns.ok().and_then(|all| {
-            let first = all.first()?;
-            first.mnemonic().map(str::to_owned)
-        });
-        name.unwrap_or_else(|| match bytes {
-            [a, b, ..] => format!("bytes {a:02x} {b:02x}"),
-            _ => "bytes at the end of a page".to_owned(),
-        })
-    }
-
     /// The instructions of a block. Bytes that do not decode count as one instruction, which ends
     /// the block: executing it raises #UD.
     pub(crate) fn block(&self, mode: Mode, bytes: &[u8]) -> Vec<Decoded> {

@@ -1,5 +1,5 @@
-//! What people call the ports and model-specific registers that a PC's kernel looks for: for reports of
-//! what a guest asked for and this machine does not have.
+//! What people call the ports, model-specific registers and instructions that a PC's kernel tries: for
+//! reports of what a guest asked for and this machine does not have.
 
 /// Who has a port on a PC (the classic map of the PC/AT and of Intel's chip sets).
 pub fn port_name(port: u16) -> Option<&'static str> {
@@ -97,6 +97,82 @@ pub fn msr_name(number: u32) -> Option<&'static str> {
     })
 }
 
+/// What an instruction is called that this machine refuses, from its bytes: its mnemonic if it is one
+/// that kernels and libraries try, else its opcode (SDM vol. 2, appendix A).
+pub(crate) fn instruction_name(long_mode: bool, bytes: &[u8]) -> String {
+    let is_prefix = |b: &u8| {
+        let legacy = matches!(
+            b,
+            0x66 | 0x67 | 0xf0 | 0xf2 | 0xf3 | 0x2e | 0x36 | 0x3e | 0x26
+        );
+        legacy || matches!(b, 0x64 | 0x65) || long_mode && (0x40..0x50).contains(b)
+    };
+    let prefixes = bytes.iter().take_while(|b| is_prefix(b)).count();
+    let has = |prefix: u8| bytes[..prefixes].contains(&prefix);
+    let at = |n: usize| bytes.get(prefixes + n).copied().unwrap_or(0);
+    let (opcode, third) = (at(1), at(2));
+    let (register, group) = (third >= 0xc0, third >> 3 & 7);
+    let name = match (at(0), opcode) {
+        (0xc4 | 0xc5, _) => "AVX (VEX prefix)",
+        (0x62, _) => "AVX-512 (EVEX prefix)",
+        (0x8f, _) => "XOP",
+        (0x0f, 0x01) => match third {
+            0xc1 => "vmcall",
+            0xc8 => "monitor",
+            0xc9 => "mwait",
+            0xca => "clac",
+            0xcb => "stac",
+            0xcf => "encls",
+            0xd0 => "xgetbv",
+            0xd1 => "xsetbv",
+            0xd4 => "vmfunc",
+            0xd5 => "xend",
+            0xd6 => "xtest",
+            0xd7 => "enclu",
+            0xd9 => "vmmcall",
+            0xee => "rdpkru",
+            0xef => "wrpkru",
+            _ => "opcode 0f 01",
+        },
+        (0x0f, 0x0d) => "prefetchw",
+        (0x0f, 0xae) => match (has(0xf3), register, group) {
+            (true, true, 0) => "rdfsbase",
+            (true, true, 1) => "rdgsbase",
+            (true, true, 2) => "wrfsbase",
+            (true, true, 3) => "wrgsbase",
+            (_, false, 4) => "xsave",
+            (_, false, 5) => "xrstor",
+            (_, false, 6) => "xsaveopt",
+            (_, false, 7) => "clflush",
+            _ => "opcode 0f ae",
+        },
+        (0x0f, 0xb8) if has(0xf3) => "popcnt",
+        (0x0f, 0xc7) => match (register, group) {
+            (true, 6) => "rdrand",
+            (true, 7) => "rdseed",
+            (false, 3) => "xrstors",
+            (false, 4) => "xsavec",
+            (false, 5) => "xsaves",
+            _ => "opcode 0f c7",
+        },
+        (0x0f, 0x38) => match third {
+            0x80 => "invept",
+            0x81 => "invvpid",
+            0x82 => "invpcid",
+            0xc8..=0xcd => "SHA",
+            0xdb..=0xdf => "AES",
+            0xf0 | 0xf1 if has(0xf2) => "crc32",
+            0xf0 | 0xf1 => "movbe",
+            0xf6 => "adcx, adox",
+            _ => return format!("opcode 0f 38 {third:02x}"),
+        },
+        (0x0f, 0x3a) => return format!("opcode 0f 3a {third:02x}"),
+        (0x0f, second) => return format!("opcode 0f {second:02x}"),
+        (first, _) => return format!("opcode {first:02x}"),
+    };
+    name.to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +185,18 @@ mod tests {
         let asked = [58, 320, 3_221_295_145].map(|n| msr_name(n).is_some());
         assert_eq!(asked, [true; 3]);
         assert_eq!(msr_name(0x1234), None);
+    }
+
+    #[test]
+    fn instructions_that_are_tried_have_a_name() {
+        let name = |bytes: &[u8]| instruction_name(true, bytes);
+        assert_eq!(name(&[0x0f, 0x01, 0xd0]), "xgetbv");
+        assert_eq!(name(&[0xc5, 0xfc, 0x58, 0xc0]), "AVX (VEX prefix)");
+        assert_eq!(name(&[0x48, 0x0f, 0xc7, 0xf0]), "rdrand");
+        assert_eq!(name(&[0xf3, 0x48, 0x0f, 0xae, 0xc0]), "rdfsbase");
+        assert_eq!(name(&[0x48, 0x0f, 0xae, 0x27]), "xsave");
+        assert_eq!(name(&[0xf2, 0x0f, 0x38, 0xf1, 0xc0]), "crc32");
+        assert_eq!(name(&[0x06]), "opcode 06");
+        assert_eq!(name(&[]), "opcode 00");
     }
 }

@@ -25,7 +25,7 @@ pub struct MachineSummary {
     pub unknown_ports: Vec<(u16, u64)>,
     /// MSRs accessed that do not exist: number, accesses; each raised #GP.
     pub unknown_msrs: Vec<(u32, u64)>,
-    /// Instructions that this machine does not have and the guest executed: mnemonic, number; each
+    /// Instructions that this machine does not have and the guest executed: name, number; each
     /// raised #UD. UD0, UD1 and UD2 are no such.
     pub unknown_instructions: Vec<(String, u64)>,
     /// External interrupts delivered: vector, number, over all vCPUs.
