@@ -365,11 +365,7 @@ impl Core {
         }
         *slot = this;
         let stamp = self.stamp_at(clock);
-        let mut view = CpuView {
-            cpu,
-            stamp,
-            requests: &mut self.requests,
-        };
+        let mut view = CpuView::new(cpu, stamp, &mut self.requests);
         observer.hit(&mut view, VirtAddr(pc), site);
     }
 

@@ -5,11 +5,12 @@
 //! what the guest does or when. Adding or removing a watched address takes effect at once and
 //! moves no virtual time either.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
-use crate::paging::Fault;
+use crate::paging::{Access, Fault};
 use crate::unicorn::Cpu;
-use crate::units::{Cycles, Stamp, VirtAddr};
+use crate::units::{Cycles, PhysAddr, Stamp, VirtAddr};
 
 /// How an address is watched.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -105,12 +106,27 @@ pub(crate) struct Requests {
 
 /// The vCPU that is about to execute a watched instruction. Reads only.
 pub struct CpuView<'a> {
-    pub(crate) cpu: &'a Cpu,
-    pub(crate) stamp: Stamp,
-    pub(crate) requests: &'a mut Requests,
+    cpu: &'a Cpu,
+    stamp: Stamp,
+    requests: &'a mut Requests,
+    /// Pages that this view has translated: the guest stands still as long as there is a view. The
+    /// number of the virtual page plus one, and the address of the physical one.
+    pages: Cell<[(u64, PhysAddr); PAGES]>,
 }
 
-impl CpuView<'_> {
+/// Pages a view remembers.
+const PAGES: usize = 4;
+
+impl<'a> CpuView<'a> {
+    pub(crate) fn new(cpu: &'a Cpu, stamp: Stamp, requests: &'a mut Requests) -> Self {
+        Self {
+            cpu,
+            stamp,
+            requests,
+            pages: Cell::default(),
+        }
+    }
+
     /// Which vCPU, its clock and its retired instructions, before this instruction.
     pub fn stamp(&self) -> Stamp {
         self.stamp
@@ -123,7 +139,40 @@ impl CpuView<'_> {
 
     /// Copies guest memory at a virtual address, as this vCPU's page tables map it.
     pub fn read_virt(&self, at: VirtAddr, into: &mut [u8]) -> Result<(), Fault> {
-        self.cpu.read_virt(at, into)
+        let offset = at.0 & 4095;
+        if offset as usize + into.len() > 4096 {
+            return self.cpu.read_virt(at, into);
+        }
+        let page = PhysAddr(self.page(at)?.0 + offset);
+        self.cpu
+            .ram()
+            .read(page, into)
+            .ok_or(Fault::NoRam(at, page))
+    }
+
+    /// Guest memory at a virtual address as it is; `None` where it is not RAM or crosses a page.
+    pub fn memory(&self, at: VirtAddr, len: usize) -> Option<&[u8]> {
+        let offset = at.0 & 4095;
+        if len > 4096 - offset as usize {
+            return None;
+        }
+        let page = self.page(at).ok()?;
+        self.cpu.ram().slice(PhysAddr(page.0 + offset), len)
+    }
+
+    /// The physical page of an address.
+    fn page(&self, at: VirtAddr) -> Result<PhysAddr, Fault> {
+        let number = (at.0 >> 12) + 1;
+        let mut pages = self.pages.get();
+        if let Some((_, known)) = pages.iter().find(|(known, _)| *known == number) {
+            return Ok(*known);
+        }
+        let translated = self.cpu.translate(at, Access::Peek)?;
+        let page = PhysAddr(translated.0 & !4095);
+        pages.rotate_right(1);
+        pages[0] = (number, page);
+        self.pages.set(pages);
+        Ok(page)
     }
 
     /// Watches an address, beginning with the instruction after this one.

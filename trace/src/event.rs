@@ -15,21 +15,24 @@ pub struct Comm([u8; 16]);
 
 impl Comm {
     /// Takes the bytes up to the first NUL, at most 15 of them.
+    #[inline]
     pub fn new(bytes: &[u8]) -> Comm {
-        let end = bytes
-            .iter()
-            .position(|b| *b == 0)
-            .unwrap_or(bytes.len())
-            .min(15);
         let mut comm = [0; 16];
-        comm[..end].copy_from_slice(&bytes[..end]);
-        Comm(comm)
+        match bytes.first_chunk() {
+            Some(whole) => comm = *whole,
+            None => comm[..bytes.len()].copy_from_slice(bytes),
+        }
+        comm[15] = 0;
+        let word = u128::from_le_bytes(comm);
+        // Nothing is kept after the first NUL.
+        let kept = (1 << (8 * length(word))) - 1;
+        Comm((word & kept).to_le_bytes())
     }
 
     /// The bytes of the name, without the padding.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        let end = self.0.iter().position(|b| *b == 0).unwrap_or(16);
-        &self.0[..end]
+        &self.0[..length(u128::from_le_bytes(self.0))]
     }
 
     /// The bytes of the name and the zeros after it.
@@ -41,6 +44,14 @@ impl Comm {
     pub fn to_text(&self) -> String {
         String::from_utf8_lossy(self.as_bytes()).into_owned()
     }
+}
+
+/// Bytes of a name before its first NUL; its last byte is one.
+fn length(word: u128) -> usize {
+    const LOW: u128 = u128::from_le_bytes([1; 16]);
+    // The lowest bit set here is in the lowest byte that is zero.
+    let zeros = word.wrapping_sub(LOW) & !word & (LOW << 7);
+    (zeros.trailing_zeros() / 8).min(15) as usize
 }
 
 impl From<&str> for Comm {

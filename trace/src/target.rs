@@ -48,6 +48,13 @@ pub trait Target {
     /// Copies memory at a virtual address of the guest.
     fn read(&self, at: Addr, into: &mut [u8]) -> Result<(), Unreadable>;
 
+    /// Memory at a virtual address as it is, where it can be looked at without copying it: never across
+    /// the end of a page. `None` says nothing about whether [`read`](Target::read) will do.
+    fn memory(&self, at: Addr, len: usize) -> Option<&[u8]> {
+        let _ = (at, len);
+        None
+    }
+
     /// Value of a register.
     fn register(&self, register: Register) -> u64;
 

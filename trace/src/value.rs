@@ -1,7 +1,7 @@
 //! Typed reads of guest structures, by fields that DWARF has told.
 //!
-//! [`Value::of`] reads one field. For a structure that is read at every event, a [`Span`] reads all
-//! of its fields that matter at once: one translation of the address instead of one a field.
+//! [`Value::of`] reads one field. For a structure that is read at every event, a [`Span`] looks
+//! at all of its fields that matter at once: one translation of an address instead of one a field.
 
 use crate::event::{Addr, Comm};
 use crate::image::{Field, Location, Shape};
@@ -15,17 +15,29 @@ pub struct Value {
 
 impl Value {
     /// Reads `field` of the structure at `base`. Of a field larger than a word, the first word.
-    pub fn of(target: &dyn Target, base: Addr, field: Field) -> Result<Value, Unreadable> {
+    pub fn of<T: Target + ?Sized>(
+        target: &T,
+        base: Addr,
+        field: Field,
+    ) -> Result<Value, Unreadable> {
         let mut bytes = [0; 8];
         let size = size_of(field);
         target.read(Addr(base.0.wrapping_add(field.offset)), &mut bytes[..size])?;
         Ok(Value::from_bytes(&bytes[..size], field.shape))
     }
 
+    #[inline]
     fn from_bytes(bytes: &[u8], shape: Shape) -> Value {
-        let mut word = [0; 8];
-        word[..bytes.len()].copy_from_slice(bytes);
-        let bits = u64::from_le_bytes(word);
+        // The sizes that nearly all fields have need no copy of a length that is not known.
+        let bits = match *bytes {
+            [a, b, c, d] => u64::from(u32::from_le_bytes([a, b, c, d])),
+            [a, b, c, d, e, f, g, h] => u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            _ => {
+                let mut word = [0; 8];
+                word[..bytes.len()].copy_from_slice(bytes);
+                u64::from_le_bytes(word)
+            }
+        };
         let unused = 64 - 8 * bytes.len() as u32;
         let bits = match shape {
             Shape::Signed if unused < 64 => ((bits << unused) as i64 >> unused) as u64,
@@ -64,92 +76,67 @@ fn size_of(field: Field) -> usize {
     field.size.min(8) as usize
 }
 
-/// The most bytes that a span reads at once.
-const LONGEST: u64 = 1024;
-
 /// Fields of one structure that are read together.
 #[derive(Clone, Debug)]
 pub struct Span {
     fields: Vec<Field>,
     low: u64,
-    /// `None` where the fields lie too far apart for one read.
-    len: Option<usize>,
+    len: usize,
 }
 
 impl Span {
     /// Prepares to read `fields`; they are then known by their place in this list.
     pub fn new(fields: Vec<Field>) -> Span {
         let low = fields.iter().map(|f| f.offset).min().unwrap_or(0);
-        let high = fields
-            .iter()
-            .map(|f| f.offset.saturating_add(f.size.min(16)))
-            .max()
-            .unwrap_or(low);
-        let len = (high - low <= LONGEST).then_some((high - low) as usize);
+        let end = |f: &Field| f.offset.saturating_add(kept(*f));
+        let high = fields.iter().map(end).max().unwrap_or(low);
+        let len = usize::try_from(high - low).unwrap_or(usize::MAX);
         Span { fields, low, len }
     }
 
-    /// Reads the fields of the structure at `base`.
-    pub fn read<'a>(
-        &'a self,
-        target: &'a dyn Target,
-        base: Addr,
-        buffer: &'a mut [u8; LONGEST as usize],
-    ) -> Result<Loaded<'a>, Unreadable> {
-        let bytes = match self.len {
-            Some(len) => {
-                let bytes = &mut buffer[..len];
-                target.read(Addr(base.0.wrapping_add(self.low)), bytes)?;
-                Some(&*bytes)
-            }
-            None => None,
-        };
-        Ok(Loaded {
+    /// Goes to the structure at `base`. Where its memory can be looked at as it is, that is done once;
+    /// where it cannot, every field is read by itself.
+    #[inline]
+    pub fn at<'a, T: Target + ?Sized>(&'a self, target: &'a T, base: Addr) -> Loaded<'a, T> {
+        Loaded {
             span: self,
             target,
             base,
-            bytes,
-        })
-    }
-
-    /// A buffer for [`read`](Span::read).
-    pub fn buffer() -> [u8; LONGEST as usize] {
-        [0; LONGEST as usize]
+            bytes: target.memory(Addr(base.0.wrapping_add(self.low)), self.len),
+        }
     }
 }
 
+/// Bytes of a field that are of interest: a word, or a name.
+fn kept(field: Field) -> u64 {
+    field.size.min(16)
+}
+
 /// The fields of one structure at one instant.
-pub struct Loaded<'a> {
+pub struct Loaded<'a, T: Target + ?Sized> {
     span: &'a Span,
-    target: &'a dyn Target,
+    target: &'a T,
     base: Addr,
     bytes: Option<&'a [u8]>,
 }
 
-impl Loaded<'_> {
+impl<'a, T: Target + ?Sized> Loaded<'a, T> {
     /// The field at place `index` of the span's list.
+    #[inline]
     pub fn value(&self, index: usize) -> Result<Value, Unreadable> {
-        let Some(field) = self.span.fields.get(index).copied() else {
-            return Err(Unreadable(self.base));
-        };
-        let start = (field.offset - self.span.low) as usize;
-        match self
-            .bytes
-            .and_then(|bytes| bytes.get(start..start + size_of(field)))
-        {
+        let field = self.field(index)?;
+        match self.look(field, size_of(field)) {
             Some(bytes) => Ok(Value::from_bytes(bytes, field.shape)),
             None => Value::of(self.target, self.base, field),
         }
     }
 
     /// The field at place `index` as a task name.
+    #[inline]
     pub fn comm(&self, index: usize) -> Result<Comm, Unreadable> {
-        let Some(field) = self.span.fields.get(index).copied() else {
-            return Err(Unreadable(self.base));
-        };
-        let size = field.size.min(16) as usize;
-        let start = (field.offset - self.span.low) as usize;
-        if let Some(bytes) = self.bytes.and_then(|bytes| bytes.get(start..start + size)) {
+        let field = self.field(index)?;
+        let size = kept(field) as usize;
+        if let Some(bytes) = self.look(field, size) {
             return Ok(Comm::new(bytes));
         }
         let mut bytes = [0; 16];
@@ -159,10 +146,22 @@ impl Loaded<'_> {
         )?;
         Ok(Comm::new(&bytes[..size]))
     }
+
+    #[inline]
+    fn field(&self, index: usize) -> Result<Field, Unreadable> {
+        let field = self.span.fields.get(index);
+        field.copied().ok_or(Unreadable(self.base))
+    }
+
+    #[inline]
+    fn look(&self, field: Field, size: usize) -> Option<&'a [u8]> {
+        let start = (field.offset - self.span.low) as usize;
+        self.bytes?.get(start..start + size)
+    }
 }
 
 /// The value at a location of a function's entry.
-pub fn argument(target: &dyn Target, location: Location) -> Result<u64, Unreadable> {
+pub fn argument<T: Target + ?Sized>(target: &T, location: Location) -> Result<u64, Unreadable> {
     let register = |number| {
         Register::from_dwarf(number)
             .map(|register| target.register(register))

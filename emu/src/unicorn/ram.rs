@@ -94,6 +94,16 @@ impl RamView {
         Some(())
     }
 
+    /// Guest memory as it is; `None` if any byte is not RAM. For observers: while one is called, the
+    /// guest stands still and the host does not write.
+    pub(crate) fn slice(&self, at: PhysAddr, len: usize) -> Option<&[u8]> {
+        let from = self.offset(at, len)?;
+        // SAFETY: `from` has `len` initialised bytes (offset's check). Nobody writes while the slice
+        // lives: it is handed out by `CpuView` only, whose borrow ends before the observer returns to
+        // the engine, and the observer itself can only read.
+        Some(unsafe { std::slice::from_raw_parts(from, len) })
+    }
+
     /// Copies into guest memory; `None`, and nothing written, if any byte is not RAM.
     pub(crate) fn write(&self, at: PhysAddr, from: &[u8]) -> Option<()> {
         let to = self.offset(at, from.len())?;

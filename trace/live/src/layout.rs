@@ -128,9 +128,8 @@ impl Layout {
     }
 
     /// Reads the task at `addr`.
-    pub fn task(&self, target: &dyn Target, addr: Addr) -> Result<Task, Unreadable> {
-        let mut buffer = Span::buffer();
-        let loaded = self.task.read(target, addr, &mut buffer)?;
+    pub fn task(&self, target: &(impl Target + ?Sized), addr: Addr) -> Result<Task, Unreadable> {
+        let loaded = self.task.at(target, addr);
         Ok(Task {
             comm: loaded.comm(0)?,
             pid: loaded.value(1)?.i32(),
@@ -146,7 +145,7 @@ impl Layout {
 
     /// Number and name of the CPU's current task. Before the kernel has set its per-CPU data up, that
     /// is the task it boots in.
-    pub fn current(&self, target: &dyn Target) -> Result<(i32, Comm), Unreadable> {
+    pub fn current(&self, target: &(impl Target + ?Sized)) -> Result<(i32, Comm), Unreadable> {
         let task = match target.register(Register::GsBase) {
             0 => Addr(0),
             base => Value::of(target, Addr(base), self.current)?.addr(),
@@ -154,15 +153,13 @@ impl Layout {
         if task == Addr(0) {
             return Ok((0, Comm::from("swapper/0")));
         }
-        let mut buffer = Span::buffer();
-        let loaded = self.name.read(target, task, &mut buffer)?;
+        let loaded = self.name.at(target, task);
         Ok((loaded.value(1)?.i32(), loaded.comm(0)?))
     }
 
     /// Reads the work at `addr`.
-    pub fn work(&self, target: &dyn Target, addr: Addr) -> Result<Work, Unreadable> {
-        let mut buffer = Span::buffer();
-        let loaded = self.work.read(target, addr, &mut buffer)?;
+    pub fn work(&self, target: &(impl Target + ?Sized), addr: Addr) -> Result<Work, Unreadable> {
+        let loaded = self.work.at(target, addr);
         Ok(Work {
             func: loaded.value(0)?.addr(),
             caller: loaded.value(1)?.addr(),
@@ -172,7 +169,7 @@ impl Layout {
     }
 
     /// Works of a request that are not done yet; -1 when nobody waits.
-    pub fn nr_todo(&self, target: &dyn Target, done: Addr) -> Result<i32, Unreadable> {
+    pub fn nr_todo(&self, target: &(impl Target + ?Sized), done: Addr) -> Result<i32, Unreadable> {
         match done {
             Addr(0) => Ok(-1),
             done => Value::of(target, done, self.nr_todo).map(Value::i32),
@@ -182,7 +179,7 @@ impl Layout {
     /// The task and the pending that a work is about, from its argument: 0 where it is about none.
     pub fn subject(
         &self,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
         func: Addr,
         arg: Addr,
     ) -> Result<(Addr, Addr), Unreadable> {
@@ -195,7 +192,11 @@ impl Layout {
     }
 
     /// The mask that an affinity change asks for; the context holds it or points to it.
-    pub fn new_mask(&self, target: &dyn Target, context: Addr) -> Result<Mask, Unreadable> {
+    pub fn new_mask(
+        &self,
+        target: &(impl Target + ?Sized),
+        context: Addr,
+    ) -> Result<Mask, Unreadable> {
         let value = Value::of(target, context, self.new_mask)?;
         Ok(Mask(match self.new_mask.shape {
             Shape::Pointer => target.read_u64(value.addr())?,

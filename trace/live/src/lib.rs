@@ -31,6 +31,7 @@ mod finish;
 mod hooks;
 pub mod inspect;
 mod layout;
+mod places;
 mod recorder;
 mod view;
 

@@ -22,6 +22,7 @@ use crate::error::LiveError;
 use crate::finish;
 use crate::hooks::{Hook, Returning, places};
 use crate::layout::{Layout, Task, switch_state};
+use crate::places::{Places, What};
 use crate::view::CpuTarget;
 
 /// The file is brought up to date at least once in so much virtual time, so that a kill loses little.
@@ -34,13 +35,10 @@ pub struct Recorder<'a, W: Write> {
     layout: Layout,
     code: Range<u64>,
     writer: Writer<W>,
-    /// Sorted by address and site.
-    hooks: Vec<((VirtAddr, Site), Hook)>,
+    places: Places,
     missing: Vec<String>,
     /// Probed functions that have been entered and not left, in the order of their entries.
     returns: Vec<Return>,
-    /// Every address that a probed function has returned to; sorted.
-    return_addresses: Vec<VirtAddr>,
     /// By CPU: what the stopper is running.
     started: BTreeMap<u32, Started>,
     stack: Vec<Addr>,
@@ -80,22 +78,20 @@ impl<'a, W: Write> Recorder<'a, W> {
         image: &'a Image,
         cpus: u32,
     ) -> Result<Recorder<'a, W>, LiveError> {
-        let (places, missing) = places(image);
-        let mut hooks: Vec<_> = places
-            .into_iter()
-            .map(|(addr, site, hook)| ((VirtAddr(addr.0), site), hook))
-            .collect();
-        hooks.sort_by_key(|(place, _)| *place);
+        let (hooks, missing) = places(image);
+        let mut places = Places::new();
+        for (addr, site, hook) in hooks {
+            places.add(VirtAddr(addr.0), site, What::Event(hook));
+        }
         Ok(Recorder {
             image,
             cpus,
             layout: Layout::of(image)?,
             code: image.code_range(),
             writer,
-            hooks,
+            places,
             missing,
             returns: Vec::new(),
-            return_addresses: Vec::new(),
             started: BTreeMap::new(),
             stack: Vec::new(),
             stacks: BTreeMap::new(),
@@ -107,8 +103,8 @@ impl<'a, W: Write> Recorder<'a, W> {
 
     /// Watches the addresses of the default events.
     pub fn attach(&self, machine: &mut Machine) {
-        for ((addr, site), _) in &self.hooks {
-            machine.watch(*addr, *site);
+        for (addr, site) in self.places.all() {
+            machine.watch(addr, site);
         }
     }
 
@@ -421,8 +417,7 @@ impl<'a, W: Write> Recorder<'a, W> {
         });
         self.returns.push(entered);
         // A return address stays watched: there are few, and nothing happens at one without a call.
-        if let Err(place) = self.return_addresses.binary_search(&entered.caller) {
-            self.return_addresses.insert(place, entered.caller);
+        if self.places.add(entered.caller, Site::Block, What::Return) {
             cpu.watch(entered.caller, Site::Block);
         }
     }
@@ -546,20 +541,16 @@ impl<W: Write> Observer for Recorder<'_, W> {
         if self.error.is_some() {
             return;
         }
-        if site == Site::Block
-            && self.return_addresses.binary_search(&at).is_ok()
+        let found = self.places.at(at, site);
+        if found.returns
             && let Err(failed) = self.returned(cpu, at)
         {
             self.keep(failed, cpu, at, None);
         }
-        if let Ok(index) = self
-            .hooks
-            .binary_search_by_key(&(at, site), |(place, _)| *place)
+        if let Some(hook) = found.event
+            && let Err(failed) = self.record(cpu, at, hook)
         {
-            let hook = self.hooks[index].1;
-            if let Err(failed) = self.record(cpu, at, hook) {
-                self.keep(failed, cpu, at, Some(hook));
-            }
+            self.keep(failed, cpu, at, Some(hook));
         }
     }
 
@@ -613,7 +604,11 @@ struct Subject {
 }
 
 impl Subject {
-    fn read(layout: &Layout, target: &dyn Target, addr: Addr) -> Result<Subject, Unreadable> {
+    fn read(
+        layout: &Layout,
+        target: &(impl Target + ?Sized),
+        addr: Addr,
+    ) -> Result<Subject, Unreadable> {
         Ok(match addr {
             Addr(0) => Subject {
                 pid: 0,

@@ -42,6 +42,11 @@ impl Target for CpuTarget<'_, '_> {
             .map_err(|_| Unreadable(at))
     }
 
+    #[inline]
+    fn memory(&self, at: Addr, len: usize) -> Option<&[u8]> {
+        self.cpu.memory(VirtAddr(at.0), len)
+    }
+
     fn register(&self, register: Register) -> u64 {
         match register {
             Register::Rip => self.at.0,

@@ -84,7 +84,8 @@ macro_rules! events {
             };
 
             #[allow(unused_variables, reason = "an event may have no field")]
-            pub(crate) fn visit(&self, f: &mut dyn FnMut(crate::event::FieldValue)) {
+            #[inline]
+            pub(crate) fn visit(&self, f: &mut impl FnMut(crate::event::FieldValue)) {
                 $(f(crate::events::Field::to_value(self.$field));)*
             }
 
@@ -118,7 +119,8 @@ macro_rules! event_data {
             }
 
             /// Calls `f` with every field's value, in the order of the schema.
-            pub fn visit(&self, f: &mut dyn FnMut(FieldValue)) {
+            #[inline]
+            pub fn visit(&self, f: &mut impl FnMut(FieldValue)) {
                 match self { $(EventData::$name(e) => e.visit(f),)* }
             }
 

@@ -123,11 +123,24 @@ pub struct Encoder {
     insns: Vec<u8>,
     tasks: Vec<u8>,
     stacks: Vec<u8>,
-    /// By kind in the order of the schemas, then by field.
-    fields: Vec<Vec<Vec<u8>>>,
+    /// The columns of all kinds, one after the other: see [`COLUMNS`].
+    fields: Vec<Vec<u8>>,
     field_bytes: usize,
     predicted: Cpus,
 }
+
+/// By the number of a kind: where its columns begin among those of all kinds.
+const COLUMNS: [Option<u16>; 256] = {
+    let mut starts = [None; 256];
+    let mut next = 0;
+    let mut kind = 0;
+    while kind < EventData::SCHEMAS.len() {
+        starts[EventData::SCHEMAS[kind].id as usize] = Some(next);
+        next += EventData::SCHEMAS[kind].fields.len() as u16;
+        kind += 1;
+    }
+    starts
+};
 
 impl Encoder {
     /// An empty frame whose first event will be number `first`.
@@ -145,7 +158,8 @@ impl Encoder {
             stacks: Vec::new(),
             fields: EventData::SCHEMAS
                 .iter()
-                .map(|schema| vec![Vec::new(); schema.fields.len()])
+                .flat_map(|schema| schema.fields)
+                .map(|_| Vec::new())
                 .collect(),
             field_bytes: 0,
             predicted: Cpus::default(),
@@ -180,8 +194,10 @@ impl Encoder {
     /// Adds a row; false, and nothing is added, if its CPU cannot be stored.
     pub fn push(&mut self, event: &Event) -> bool {
         let schema = event.data.schema();
-        let (Some(kind), Some(predicted)) = (position(schema.id), self.predicted.of(event.cpu))
-        else {
+        let (Some(first), Some(predicted)) = (
+            COLUMNS[usize::from(schema.id)],
+            self.predicted.of(event.cpu),
+        ) else {
             return false;
         };
         self.rows += 1;
@@ -203,7 +219,7 @@ impl Encoder {
             event.stack.map_or(0, |stack| u64::from(stack.0) + 1),
         );
 
-        let mut columns = self.fields[kind].iter_mut();
+        let mut columns = self.fields[usize::from(first)..].iter_mut();
         event.data.visit(&mut |value| {
             let Some(column) = columns.next() else {
                 return;
@@ -244,9 +260,11 @@ impl Encoder {
         ] {
             put_block(&mut out, column);
         }
-        for (schema, columns) in EventData::SCHEMAS.iter().zip(&self.fields) {
-            if self.kinds.contains(&schema.id) {
-                for column in columns {
+        let mut columns = self.fields.iter();
+        for schema in EventData::SCHEMAS {
+            let present = self.kinds.contains(&schema.id);
+            for column in columns.by_ref().take(schema.fields.len()) {
+                if present {
                     put_block(&mut out, column);
                 }
             }
