@@ -1,8 +1,10 @@
 //! Builds the kernel image and hands its place and ids to the code that embeds it.
 //!
-//! Every flag of that build is in `kreplay-image`; nothing is decided here.
+//! Every flag of that build is in `kreplay-image`; nothing is decided here. The kernel is also packed as a
+//! recording stores it, so that no recording has to do it again.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::exit;
 
@@ -23,7 +25,12 @@ fn main() {
             exit(1);
         }
     };
+    let frames = out.join("vmlinux.frames");
+    let elf = fs::read(&built.elf).expect("the kernel that was just built");
+    let packed = trace::krec::image_frames(&elf).expect("zstd packs a slice");
+    fs::write(&frames, packed).expect("cargo's folder takes files");
     set("KREPLAY_VMLINUX", path_text(&built.elf));
+    set("KREPLAY_VMLINUX_FRAMES", path_text(&frames));
     set("KREPLAY_VMLINUX_BUILD_ID", &hex(&built.build_id));
     set("KREPLAY_VMLINUX_SHA256", &hex(&built.sha256));
 }

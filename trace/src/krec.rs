@@ -63,7 +63,7 @@ pub use tables::{
     BASE_COLUMNS, ConsoleLine, EndOfRun, FileId, GuestFiles, ImageId, Inlined, Manifest,
     OutcomeRow, RecordedField, RecordedSchema, Symbol, SymbolRow, TaskRow,
 };
-pub use writer::Writer;
+pub use writer::{Writer, image_frames};
 
 /// The format this version writes, and the newest it reads.
 pub const FORMAT: u32 = 1;

@@ -3,6 +3,9 @@
 /// The ELF file, with its DWARF.
 pub const VMLINUX: &[u8] = include_bytes!(env!("KREPLAY_VMLINUX"));
 
+/// That file as frames of a recording: packed once, when this executable is built.
+pub const FRAMES: &[u8] = include_bytes!(env!("KREPLAY_VMLINUX_FRAMES"));
+
 /// SHA-256 of that file, in hexadecimal.
 pub const SHA256: &str = env!("KREPLAY_VMLINUX_SHA256");
 

@@ -11,6 +11,7 @@ use emu::{CpuView, Cycles, Exception, Machine, Observer, Outcome, Site, Stamp, V
 use trace::krec::{EndOfRun, OutcomeRow, Writer};
 use trace_live::{ConsoleRecorder, LiveError, Recorder};
 
+use crate::builtin;
 use crate::failure;
 use crate::interrupt::Interrupt;
 use crate::plan::Scenario;
@@ -35,19 +36,22 @@ pub struct Finished {
     pub failure: Option<String>,
 }
 
-/// Runs the scenario with a recorder that writes to `file`, called `name` in errors.
+/// Runs the scenario on its machine with a recorder that writes to `file`, called `name` in errors.
 pub fn record<W: Write>(
     scenario: &Scenario,
+    mut machine: Machine,
     (file, name): (W, &Path),
     embed: bool,
     extra: Option<&mut ExtraProbes>,
     outside: &Outside<'_>,
 ) -> anyhow::Result<(Finished, W)> {
-    let mut machine = scenario.machine()?;
     let held = scenario.guest.to_embed().filter(|_| embed);
     let mut writer = Writer::new(file, name, &scenario.manifest(held.is_some()))?;
     if let Some(elf) = held {
-        writer.image(elf)?;
+        match scenario.guest.is_builtin() {
+            true => writer.image_frames(builtin::FRAMES)?,
+            false => writer.image(elf)?,
+        }
     }
     let Some(image) = scenario.guest.image() else {
         return record_console(scenario, &mut machine, writer, extra, outside);

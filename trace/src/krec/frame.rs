@@ -14,6 +14,8 @@ const FRAME_MAGIC: [u8; 4] = *b"kfrm";
 const FAST: i32 = 1;
 /// Level of zstd for everything else.
 const SMALL: i32 = 3;
+/// Level of zstd for the built-in kernel, which is packed when the executable is built.
+const SMALLEST: i32 = 19;
 
 /// What a frame holds; the numbers are the format's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,10 +107,34 @@ impl Packer {
             "{kind:?} frame of {} bytes",
             raw.len()
         );
-        self.0.set_compression_level(match kind {
-            Kind::Events => FAST,
-            _ => SMALL,
-        })?;
+        self.pack_at(
+            match kind {
+                Kind::Events => FAST,
+                _ => SMALL,
+            },
+            (kind, first, rows),
+            raw,
+        )
+    }
+
+    /// As [`pack`](Packer::pack), slowly: for what is packed once and stored often.
+    pub fn pack_once(
+        &mut self,
+        kind: Kind,
+        first: u64,
+        rows: u32,
+        raw: &[u8],
+    ) -> std::io::Result<Vec<u8>> {
+        self.pack_at(SMALLEST, (kind, first, rows), raw)
+    }
+
+    fn pack_at(
+        &mut self,
+        level: i32,
+        (kind, first, rows): (Kind, u64, u32),
+        raw: &[u8],
+    ) -> std::io::Result<Vec<u8>> {
+        self.0.set_compression_level(level)?;
         let packed = self.0.compress(raw)?;
         let (packing, stored) = if packed.len() < raw.len() {
             (1, packed.as_slice())

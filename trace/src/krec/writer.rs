@@ -23,6 +23,19 @@ const CONSOLE_FULL: usize = MAX_RAW / 2;
 /// A line of the console that is longer is stored in pieces.
 const LONGEST_LINE: usize = 4096;
 
+/// The guest's ELF file as frames of a recording, for [`Writer::image_frames`]; packed as small as it
+/// gets, which takes a second.
+pub fn image_frames(elf: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut packer = Packer::new()?;
+    let mut frames = Vec::new();
+    let mut first = 0;
+    for piece in elf.chunks(MAX_RAW) {
+        frames.extend(packer.pack_once(Kind::Image, first, piece.len() as u32, piece)?);
+        first += piece.len() as u64;
+    }
+    Ok(frames)
+}
+
 /// Writes a recording to `W`, usually a [`File`].
 pub struct Writer<W: Write> {
     out: W,
@@ -121,6 +134,11 @@ impl<W: Write> Writer<W> {
             first += piece.len() as u64;
         }
         Ok(())
+    }
+
+    /// As [`image`](Writer::image), of a file that [`image_frames`] packed before.
+    pub fn image_frames(&mut self, frames: &[u8]) -> Result<(), Error> {
+        self.write(frames)
     }
 
     /// The number of a call stack, innermost address first; equal stacks have one number.

@@ -17,8 +17,8 @@ use crate::session::{self, Finished, Outside};
 /// Runs the command.
 pub fn run(args: &RecordArgs) -> anyhow::Result<Exit> {
     let scenario = Scenario::new(&args.scenario)?;
-    // Whether it can be made at all, before any file is touched.
-    scenario.machine()?;
+    // Made before any file is touched: whether it can be made shows here.
+    let machine = scenario.machine()?;
     let interrupt = Interrupt::install()?;
     let progress = Progress::new("recording");
     let outside = Outside {
@@ -33,6 +33,7 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<Exit> {
     let start = Instant::now();
     let (Finished { end, failure }, file) = session::record(
         &scenario,
+        machine,
         (file, &args.output),
         !args.no_image,
         None,

@@ -80,6 +80,7 @@ fn once(
     let name = Path::new("a recording in memory");
     let (finished, recording) = session::record(
         scenario,
+        scenario.machine()?,
         (Vec::new(), name),
         false,
         extra.as_mut(),
