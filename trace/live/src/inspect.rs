@@ -95,8 +95,7 @@ impl<'a> Inspector<'a> {
 
     fn task(&self, target: &dyn Target, addr: Addr) -> Result<Task, Unreadable> {
         let fields = &self.fields;
-        let mut buffer = Span::buffer();
-        let read = fields.task.read(target, addr, &mut buffer)?;
+        let read = fields.task.at(target, addr);
         let number = |index| read.value(index);
         let class = Value::of(target, addr, fields.sched_class)?.addr();
         Ok(Task {
