@@ -14,7 +14,7 @@ use trace::event::Addr;
 use trace::image::Image;
 use trace::state::{Cpu, Fair, Name, Queued, Stopper, Task, Work};
 use trace::target::{Target, Unreadable};
-use trace::value::{Span, Value};
+use trace::value::Value;
 
 use crate::error::LiveError;
 use crate::layout::state_letter;
