@@ -1,4 +1,4 @@
-//! CPUID, fully replaced: a family 6 CPU with SSE2, FXSAVE, NX and an xAPIC, and nothing that the
+//! CPUID, fully replaced: a CPU with SSE2, FXSAVE, NX and an xAPIC, and nothing that the
 //! engine or this machine does not do. No XSAVE, AVX, x2APIC, RDRAND, SMEP, SMAP, PCID, 5-level
 //! paging or hypervisor leaf. The caches of leaf 4 are a shape for the guest's scheduler, and their
 //! sizes plain numbers: nothing is cached.
@@ -12,8 +12,8 @@ pub(crate) type Regs = [u32; 4];
 const MAX_LEAF: u32 = 0x16;
 const MAX_EXTENDED: u32 = 0x8000_0008;
 
-/// Leaf 1 EAX: family 6, model 58, stepping 9.
-pub(crate) const SIGNATURE: u32 = 0x0003_06a9;
+/// Leaf 1 EAX: of no family that a kernel knows errata and model-specific registers of.
+pub(crate) const SIGNATURE: u32 = 0x0006_03a9;
 
 /// Leaf 1 EDX: FPU PSE TSC MSR PAE CX8 APIC SEP PGE CMOV PAT CLFLUSH MMX FXSR SSE SSE2.
 const FEATURES_EDX: u32 = 1
