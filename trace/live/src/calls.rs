@@ -5,13 +5,13 @@
 //! entries are merged into one tree, so what is in the tree was executed, and what is not was not.
 
 use std::collections::BTreeMap;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use emu::{CpuView, Cycles, Machine, Observer, Site, VirtAddr};
 use trace::event::Addr;
 use trace::image::Image;
-use trace::stack::{self, At};
+use trace::stack::{At, Unwinder};
 use trace::tail::TailCalls;
 
 use crate::error::LiveError;
@@ -42,7 +42,7 @@ pub struct CallNode {
 /// Watches a run and builds the tree.
 pub struct Calls<'a> {
     image: &'a Image,
-    code: Range<u64>,
+    unwinder: Unwinder,
     from: String,
     to: String,
     /// The entries of the inner function: true where it is inlined.
@@ -80,7 +80,7 @@ impl<'a> Calls<'a> {
             .collect();
         Ok(Calls {
             image,
-            code: image.code_range(),
+            unwinder: image.unwinder(),
             from: from.to_owned(),
             to: to.to_owned(),
             entries,
@@ -165,7 +165,8 @@ impl<'a> Calls<'a> {
         self.entered += 1;
         let mut stack = std::mem::take(&mut self.stack);
         let stands = if inlined { At::Inside } else { At::Entry };
-        stack::walk(&CpuTarget { cpu, at }, stands, &self.code, &mut stack);
+        self.unwinder
+            .walk(&CpuTarget { cpu, at }, stands, &mut stack);
         if !self.chains.contains_key(stack.as_slice()) {
             let chain = self.chain(&stack);
             self.chains.insert(stack.as_slice().into(), chain);

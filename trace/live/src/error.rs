@@ -16,6 +16,9 @@ pub enum LiveError {
     /// The image lacks a symbol that an event needs.
     #[error("this kernel cannot be recorded: the image has no symbol {0}")]
     NoSymbol(String),
+    /// The DWARF around something that an event needs is damaged.
+    #[error("this kernel cannot be recorded: its DWARF cannot be read: {0}")]
+    Damaged(String),
     /// Code cannot be read.
     #[error(transparent)]
     Disassembler(#[from] trace::classify::NoDisassembler),

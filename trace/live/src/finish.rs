@@ -35,10 +35,10 @@ pub fn tasks(machine: &Machine, cpus: u32, image: &Image, layout: &Layout) -> Ve
             }
         }
     }
-    if let Some(runqueues) = image.address_of("runqueues") {
+    if let Some(runqueues) = layout.runqueues {
         for cpu in 0..u64::from(cpus) {
-            let rq = Addr(runqueues.0.wrapping_add(cpu.wrapping_mul(layout.rq_size)));
-            if let Ok(idle) = Value::of(&target, rq, layout.rq_idle)
+            if let Ok(rq) = runqueues.of_cpu(&target, cpu)
+                && let Ok(idle) = Value::of(&target, rq, layout.rq_idle)
                 && idle.u64() != 0
             {
                 addrs.insert(idle.addr());

@@ -1,12 +1,10 @@
 //! Where the default events come from: which tracepoint or function gives which event.
 
-use emu::Site;
-use trace::event::{Addr, EventData};
+use trace::event::EventData;
 use trace::events::{
     CallFunctionEntry, CallFunctionExit, CallFunctionSingleEntry, CallFunctionSingleExit,
     LocalTimerEntry, LocalTimerExit, RescheduleEntry, RescheduleExit,
 };
-use trace::image::Image;
 
 /// What to do at a watched address.
 #[derive(Clone, Copy)]
@@ -37,10 +35,12 @@ pub enum Hook {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Returning {
     ActivateTask,
+    /// A class's `enqueue_task`: the task is in the queue, but counts as queued only a little later.
+    EnqueueTask,
     SelectFallbackRq,
 }
 
-const TRACEPOINTS: &[(&str, Hook)] = &[
+pub const TRACEPOINTS: &[(&str, Hook)] = &[
     ("sched:sched_switch", Hook::Switch),
     ("sched:sched_waking", Hook::Waking),
     ("sched:sched_wakeup", Hook::Wakeup),
@@ -89,7 +89,7 @@ const TRACEPOINTS: &[(&str, Hook)] = &[
     ("stop:machine_state", Hook::MachineState),
 ];
 
-const FUNCTIONS: &[(&str, Hook)] = &[
+pub const FUNCTIONS: &[(&str, Hook)] = &[
     ("__set_cpus_allowed_ptr", Hook::AffinityEntry),
     ("activate_task", Hook::Returning(Returning::ActivateTask)),
     (
@@ -98,26 +98,6 @@ const FUNCTIONS: &[(&str, Hook)] = &[
     ),
     ("scheduler_tick", Hook::Tick),
 ];
-
-/// The addresses to watch in an image, and the names of the probes it has no place for.
-pub fn places(image: &Image) -> (Vec<(Addr, Site, Hook)>, Vec<String>) {
-    let (mut places, mut missing) = (Vec::new(), Vec::new());
-    for (name, hook) in TRACEPOINTS {
-        let sites = image.tracepoints().iter().filter(|site| site.name == *name);
-        let before = places.len();
-        places.extend(sites.map(|site| (site.addr, Site::Instruction, *hook)));
-        if places.len() == before {
-            missing.push(format!("tracepoint:{name}"));
-        }
-    }
-    for (name, hook) in FUNCTIONS {
-        match image.address_of(name) {
-            Some(entry) => places.push((entry, Site::Block, *hook)),
-            None => missing.push(format!("kprobe:{name}")),
-        }
-    }
-    (places, missing)
-}
 
 impl Hook {
     /// Name of the event, for messages.
@@ -139,7 +119,7 @@ impl Hook {
             Hook::Complete => "stop:complete",
             Hook::MachineState => "stop:machine_state",
             Hook::AffinityEntry => "move:affinity_entry",
-            Hook::Returning(Returning::ActivateTask) => "move:enqueued",
+            Hook::Returning(Returning::ActivateTask | Returning::EnqueueTask) => "move:enqueued",
             Hook::Returning(Returning::SelectFallbackRq) => "move:fallback",
             Hook::Tick => "probe:scheduler_tick",
         }

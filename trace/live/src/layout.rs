@@ -2,7 +2,7 @@
 
 use trace::event::{Addr, Comm};
 use trace::events::Mask;
-use trace::image::{Field, Image, Location, Shape};
+use trace::image::{Field, Image, Shape, Types};
 use trace::target::{Register, Target, Unreadable};
 use trace::value::{Span, Value};
 
@@ -42,7 +42,8 @@ pub struct Layout {
     nr_todo: Field,
     migration_task: Field,
     migration_pending: Field,
-    new_mask: Field,
+    /// Where a context has the mask; `None` where the mask itself is passed.
+    new_mask: Option<Field>,
     /// `sched_class` of a task.
     pub sched_class: Field,
     /// Next link of a task's place in the list of all tasks.
@@ -51,41 +52,81 @@ pub struct Layout {
     pub tasks: Field,
     /// `idle` of a runqueue.
     pub rq_idle: Field,
-    /// Bytes from one CPU's runqueue to the next.
-    pub rq_size: u64,
+    /// Where the runqueues are.
+    pub runqueues: Option<Runqueues>,
     migration_cpu_stop: Option<Addr>,
-    /// Arguments of the functions that are probed at their entry.
-    pub arguments: Arguments,
 }
 
-/// Where the arguments of probed functions are at their entries.
-#[derive(Debug)]
-pub struct Arguments {
-    pub set_cpus_allowed_p: Location,
-    pub set_cpus_allowed_ctx: Location,
-    pub activate_p: Location,
-    pub fallback_cpu: Location,
-    pub fallback_p: Location,
+/// Where each CPU's runqueue is.
+#[derive(Clone, Copy, Debug)]
+pub enum Runqueues {
+    /// One behind the other: the first, and the bytes from one to the next.
+    Array(Addr, u64),
+    /// In each CPU's own area, at this distance.
+    PerCpu(PerCpu, u64),
+}
+
+impl Runqueues {
+    /// The runqueue of `cpu`.
+    pub fn of_cpu(&self, target: &dyn Target, cpu: u64) -> Result<Addr, Unreadable> {
+        match *self {
+            Runqueues::Array(first, size) => Ok(Addr(first.0.wrapping_add(cpu.wrapping_mul(size)))),
+            Runqueues::PerCpu(areas, distance) => areas.at(target, cpu, distance),
+        }
+    }
+}
+
+/// Linux's per-CPU areas: `__per_cpu_offset` has the distance from a symbol to its copy of each CPU.
+#[derive(Clone, Copy, Debug)]
+pub struct PerCpu {
+    offsets: Addr,
+}
+
+impl PerCpu {
+    /// The areas of a Linux kernel.
+    pub fn of(image: &Image) -> Result<PerCpu, LiveError> {
+        match image.address_of("__per_cpu_offset") {
+            Some(offsets) => Ok(PerCpu { offsets }),
+            None => Err(LiveError::NoSymbol("__per_cpu_offset".to_owned())),
+        }
+    }
+
+    /// Where `cpu` has its copy of the symbol at `distance`.
+    pub fn at(&self, target: &dyn Target, cpu: u64, distance: u64) -> Result<Addr, Unreadable> {
+        let offset = target.read_u64(Addr(self.offsets.0.wrapping_add(8 * cpu)))?;
+        Ok(Addr(offset.wrapping_add(distance)))
+    }
+
+    /// The CPU whose copy of the symbol at `distance` is at `address`.
+    pub fn cpu_of(
+        &self,
+        target: &dyn Target,
+        distance: u64,
+        address: u64,
+    ) -> Result<Option<u64>, Unreadable> {
+        for cpu in 0..u64::from(u64::BITS) {
+            if self.at(target, cpu, distance)?.0 == address {
+                return Ok(Some(cpu));
+            }
+        }
+        Ok(None)
+    }
 }
 
 impl Layout {
     /// Looks every field up; names the first that is missing.
     pub fn of(image: &Image) -> Result<Layout, LiveError> {
-        let types = image.types();
+        // In C a name is a file's own matter: the scheduler's are meant.
+        let types = match image.address_of("__schedule") {
+            Some(scheduler) => image.types_around(scheduler),
+            None => image.types(),
+        };
         let task = |path| types.field("task_struct", path);
         // A `void *` that carries its type is the pair of both; the address is its first word.
         let void = |ty, path: &str| {
             types
                 .field(ty, &format!("{path}.ptr"))
                 .or_else(|_| types.field(ty, path))
-        };
-        let argument = |function: &str, index| {
-            image
-                .functions_named(function)
-                .first()
-                .and_then(|f| f.argument(index))
-                .or_else(|| trace::image::abi_argument(index))
-                .ok_or_else(|| LiveError::NoSymbol(function.to_owned()))
         };
         Ok(Layout {
             task: Span::new(vec![
@@ -100,7 +141,7 @@ impl Layout {
                 task("exit_state")?,
             ]),
             name: Span::new(vec![task("comm")?, task("pid")?]),
-            current: types.field("pcpu_hot", "current_task")?,
+            current: current(image, types)?,
             work: Span::new(vec![
                 types.field("cpu_stop_work", "fn")?,
                 types.field("cpu_stop_work", "caller")?,
@@ -110,20 +151,25 @@ impl Layout {
             nr_todo: types.field("cpu_stop_done", "nr_todo")?,
             migration_task: types.field("migration_arg", "task")?,
             migration_pending: types.field("migration_arg", "pending")?,
-            new_mask: types.field("affinity_context", "new_mask")?,
+            new_mask: match types.field("affinity_context", "new_mask") {
+                // A Linux's probes have taken the mask out of its context already.
+                Ok(_) if image.address_of("__per_cpu_offset").is_some() => None,
+                Ok(field) => Some(field),
+                Err(error) => match image.address_of("__per_cpu_offset") {
+                    Some(_) => None,
+                    None => return Err(error.into()),
+                },
+            },
             sched_class: task("sched_class")?,
             tasks_next: task("tasks.next")?,
             tasks: task("tasks")?,
             rq_idle: types.field("rq", "idle")?,
-            rq_size: types.size_of("rq")?,
-            migration_cpu_stop: image.address_of("migration_cpu_stop"),
-            arguments: Arguments {
-                set_cpus_allowed_p: argument("__set_cpus_allowed_ptr", 0)?,
-                set_cpus_allowed_ctx: argument("__set_cpus_allowed_ptr", 1)?,
-                activate_p: argument("activate_task", 1)?,
-                fallback_cpu: argument("select_fallback_rq", 0)?,
-                fallback_p: argument("select_fallback_rq", 1)?,
+            runqueues: match (image.address_of("runqueues"), PerCpu::of(image)) {
+                (Some(distance), Ok(areas)) => Some(Runqueues::PerCpu(areas, distance.0)),
+                (Some(first), Err(_)) => Some(Runqueues::Array(first, types.size_of("rq")?)),
+                (None, _) => None,
             },
+            migration_cpu_stop: image.address_of("migration_cpu_stop"),
         })
     }
 
@@ -197,12 +243,38 @@ impl Layout {
         target: &(impl Target + ?Sized),
         context: Addr,
     ) -> Result<Mask, Unreadable> {
-        let value = Value::of(target, context, self.new_mask)?;
-        Ok(Mask(match self.new_mask.shape {
+        let Some(field) = self.new_mask else {
+            return target.read_u64(context).map(Mask);
+        };
+        let value = Value::of(target, context, field)?;
+        Ok(Mask(match field.shape {
             Shape::Pointer => target.read_u64(value.addr())?,
             _ => value.u64(),
         }))
     }
+}
+
+/// Where the current task is in a CPU's own area: in `pcpu_hot`, which Linux has from 6.2 on and the
+/// built-in kernel has first in the area, or as a variable of its own.
+fn current(image: &Image, types: Types<'_>) -> Result<Field, LiveError> {
+    let per_cpu = |name| match PerCpu::of(image) {
+        Ok(_) => image.address_of(name),
+        Err(_) => None,
+    };
+    if let Some(variable) = per_cpu("current_task") {
+        return Ok(Field {
+            offset: variable.0,
+            size: 8,
+            shape: Shape::Pointer,
+            bits: None,
+        });
+    }
+    let field = types.field("pcpu_hot", "current_task")?;
+    let area = per_cpu("pcpu_hot").map_or(0, |hot| hot.0);
+    Ok(Field {
+        offset: field.offset + area,
+        ..field
+    })
 }
 
 /// Linux's `__trace_sched_switch_state`: what `sched_switch` says of the task that leaves.

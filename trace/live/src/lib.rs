@@ -28,14 +28,17 @@ pub mod calls;
 mod console;
 mod error;
 mod finish;
+mod functions;
 mod hooks;
 pub mod inspect;
 mod layout;
 mod places;
 mod recorder;
+mod source;
 mod view;
 
 pub use console::ConsoleRecorder;
 pub use error::LiveError;
+pub use functions::{Functions, HowFound};
 pub use recorder::Recorder;
 pub use view::{CpuTarget, MachineTarget};

@@ -6,37 +6,40 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 
 use emu::{CpuView, Cycles, Machine, Observer, Reg, Site, Stamp, VirtAddr};
 use trace::event::{Addr, Comm, Event, EventData, StackId};
 use trace::events::*;
 use trace::image::Image;
 use trace::krec::{EndOfRun, OutcomeRow, Writer};
-use trace::stack::{self, At};
+use trace::stack::{At, Unwinder};
 use trace::tail::TailCalls;
 use trace::target::{Target, Unreadable};
-use trace::value::argument;
 
 use crate::error::LiveError;
 use crate::finish;
-use crate::hooks::{Hook, Returning, places};
+use crate::hooks::{Hook, Returning};
 use crate::layout::{Layout, Task, switch_state};
 use crate::places::{Places, What};
+use crate::source::Source;
 use crate::view::CpuTarget;
 
 /// The file is brought up to date at least once in so much virtual time, so that a kill loses little.
 pub(crate) const FLUSH_EVERY: u64 = 200_000_000;
+
+/// Linux's `TASK_ON_RQ_QUEUED`.
+const QUEUED: i32 = 1;
 
 /// Records the default events of a run.
 pub struct Recorder<'a, W: Write> {
     image: &'a Image,
     cpus: u32,
     layout: Layout,
-    code: Range<u64>,
+    unwinder: Unwinder,
     writer: Writer<W>,
     places: Places,
-    missing: Vec<String>,
+    source: Source,
     /// Probed functions that have been entered and not left, in the order of their entries.
     returns: Vec<Return>,
     /// By CPU: what the stopper is running.
@@ -78,19 +81,19 @@ impl<'a, W: Write> Recorder<'a, W> {
         image: &'a Image,
         cpus: u32,
     ) -> Result<Recorder<'a, W>, LiveError> {
-        let (hooks, missing) = places(image);
+        let source = Source::of(image)?;
         let mut places = Places::new();
-        for (addr, site, hook) in hooks {
+        for (addr, site, hook) in source.places() {
             places.add(VirtAddr(addr.0), site, What::Event(hook));
         }
         Ok(Recorder {
             image,
             cpus,
             layout: Layout::of(image)?,
-            code: image.code_range(),
+            unwinder: image.unwinder(),
             writer,
             places,
-            missing,
+            source,
             returns: Vec::new(),
             started: BTreeMap::new(),
             stack: Vec::new(),
@@ -110,7 +113,7 @@ impl<'a, W: Write> Recorder<'a, W> {
 
     /// Default events that this image has no place for, as probe names. They are not recorded.
     pub fn missing(&self) -> &[String] {
-        &self.missing
+        self.source.missing()
     }
 
     /// What went wrong so far; the run ends at the next slice.
@@ -147,11 +150,19 @@ impl<'a, W: Write> Recorder<'a, W> {
         Ok(self.writer.finish(end)?)
     }
 
-    fn record(&mut self, cpu: &mut CpuView<'_>, at: VirtAddr, hook: Hook) -> Result<(), Failed> {
+    fn record(
+        &mut self,
+        cpu: &mut CpuView<'_>,
+        (at, site): (VirtAddr, Site),
+        hook: Hook,
+    ) -> Result<(), Failed> {
         let target = CpuTarget { cpu, at };
-        let reg = |reg| target.cpu.reg(reg);
-        let [a0, a1, a2, a3, a4, a5] = [Reg::Rdi, Reg::Rsi, Reg::Rdx, Reg::Rcx, Reg::R8, Reg::R9];
-        let task = |layout: &Layout, register| layout.task(&target, Addr(reg(register)));
+        let Some(arguments) = self.source.arguments(&target, site, hook)? else {
+            return Ok(());
+        };
+        let reg = |index| arguments.get(&target, index);
+        let [a0, a1, a2, a3, a4, a5] = [0, 1, 2, 3, 4, 5];
+        let task = |layout: &Layout, index| layout.task(&target, Addr(reg(index)));
         let layout = &self.layout;
         let mut stack = None;
         let data: EventData = match hook {
@@ -364,9 +375,8 @@ impl<'a, W: Write> Recorder<'a, W> {
             .into(),
             Hook::AffinityEntry => {
                 stack = Some(At::Entry);
-                let p = argument(&target, layout.arguments.set_cpus_allowed_p)?;
-                let context = argument(&target, layout.arguments.set_cpus_allowed_ctx)?;
-                let task = layout.task(&target, Addr(p))?;
+                let context = reg(a1);
+                let task = task(layout, a0)?;
                 MoveAffinityEntry {
                     comm: task.comm,
                     pid: task.pid,
@@ -379,23 +389,13 @@ impl<'a, W: Write> Recorder<'a, W> {
                 .into()
             }
             Hook::Returning(what) => {
-                let (cpu_at, task_at) = match what {
-                    Returning::ActivateTask => (None, layout.arguments.activate_p),
-                    Returning::SelectFallbackRq => (
-                        Some(layout.arguments.fallback_cpu),
-                        layout.arguments.fallback_p,
-                    ),
-                };
-                let stack_pointer = reg(Reg::Rsp);
+                let stack_pointer = target.cpu.reg(Reg::Rsp);
                 let entered = Return {
                     caller: VirtAddr(target.read_u64(Addr(stack_pointer))?),
                     after: stack_pointer.wrapping_add(8),
                     what,
-                    cpu: match cpu_at {
-                        Some(location) => argument(&target, location)?,
-                        None => 0,
-                    },
-                    task: Addr(argument(&target, task_at)?),
+                    cpu: reg(a0),
+                    task: Addr(reg(a1)),
                 };
                 self.expect_return(cpu, entered);
                 return Ok(());
@@ -432,7 +432,9 @@ impl<'a, W: Write> Recorder<'a, W> {
             let target = CpuTarget { cpu, at };
             let task = self.layout.task(&target, entered.task)?;
             let data: EventData = match entered.what {
-                Returning::ActivateTask => MoveEnqueued {
+                // One that was queued before has only changed its place in the queue.
+                Returning::EnqueueTask if task.on_rq == QUEUED => continue,
+                Returning::ActivateTask | Returning::EnqueueTask => MoveEnqueued {
                     comm: task.comm,
                     pid: task.pid,
                     prio: task.prio,
@@ -497,7 +499,7 @@ impl<'a, W: Write> Recorder<'a, W> {
     }
 
     fn stack(&mut self, target: &dyn Target, at: At) -> Result<StackId, Failed> {
-        stack::walk(target, at, &self.code, &mut self.stack);
+        self.unwinder.walk(target, at, &mut self.stack);
         if let Some(id) = self.stacks.get(self.stack.as_slice()) {
             return Ok(*id);
         }
@@ -548,7 +550,7 @@ impl<W: Write> Observer for Recorder<'_, W> {
             self.keep(failed, cpu, at, None);
         }
         if let Some(hook) = found.event
-            && let Err(failed) = self.record(cpu, at, hook)
+            && let Err(failed) = self.record(cpu, (at, site), hook)
         {
             self.keep(failed, cpu, at, Some(hook));
         }
