@@ -77,6 +77,7 @@ fn end() -> EndOfRun {
         ]),
         machine: BTreeMap::new(),
         console_bytes: 0,
+        missing: Vec::new(),
     }
 }
 

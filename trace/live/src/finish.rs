@@ -141,6 +141,7 @@ pub fn end(
         counters: image.map_or_else(BTreeMap::new, |image| kernel_counters(machine, image)),
         machine: counters,
         console_bytes: 0,
+        missing: Vec::new(),
     }
 }
 

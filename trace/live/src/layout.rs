@@ -7,6 +7,7 @@ use trace::target::{Register, Target, Unreadable};
 use trace::value::{Span, Value};
 
 use crate::error::LiveError;
+use crate::source::Source;
 
 /// What the events tell of a task.
 #[derive(Clone, Copy, Debug)]
@@ -151,14 +152,10 @@ impl Layout {
             nr_todo: types.field("cpu_stop_done", "nr_todo")?,
             migration_task: types.field("migration_arg", "task")?,
             migration_pending: types.field("migration_arg", "pending")?,
-            new_mask: match types.field("affinity_context", "new_mask") {
-                // A Linux's probes have taken the mask out of its context already.
-                Ok(_) if image.address_of("__per_cpu_offset").is_some() => None,
-                Ok(field) => Some(field),
-                Err(error) => match image.address_of("__per_cpu_offset") {
-                    Some(_) => None,
-                    None => return Err(error.into()),
-                },
+            // A Linux's probes take the mask out of its context, in versions that have one.
+            new_mask: match Source::is_linux(image) {
+                true => None,
+                false => Some(types.field("affinity_context", "new_mask")?),
             },
             sched_class: task("sched_class")?,
             tasks_next: task("tasks.next")?,

@@ -41,4 +41,5 @@ pub use console::ConsoleRecorder;
 pub use error::LiveError;
 pub use functions::{Functions, HowFound};
 pub use recorder::Recorder;
+pub use source::Source;
 pub use view::{CpuTarget, MachineTarget};

@@ -146,7 +146,10 @@ impl<'a, W: Write> Recorder<'a, W> {
         }
         self.writer
             .tasks(&finish::tasks(machine, self.cpus, self.image, &self.layout))?;
-        let end = finish::end(machine, self.cpus, Some(self.image), outcome);
+        let end = EndOfRun {
+            missing: self.source.missing().to_vec(),
+            ..finish::end(machine, self.cpus, Some(self.image), outcome)
+        };
         Ok(self.writer.finish(end)?)
     }
 

@@ -54,12 +54,15 @@ impl Source {
     /// The way that fits `image`: one that declares no tracepoint of ours but has the stopper of Linux is
     /// probed by its functions.
     pub fn of(image: &Image) -> Result<Source, LiveError> {
-        let is_linux =
-            image.tracepoints().is_empty() && image.address_of("cpu_stopper_thread").is_some();
-        match is_linux {
+        match Source::is_linux(image) {
             true => Functions::of(image).map(|found| Source::Functions(Box::new(found))),
             false => Ok(Source::Tracepoints(Box::new(Tracepoints::of(image)))),
         }
+    }
+
+    /// Whether `image` is an unmodified Linux.
+    pub fn is_linux(image: &Image) -> bool {
+        image.tracepoints().is_empty() && image.address_of("__per_cpu_offset").is_some()
     }
 
     /// The addresses to watch.

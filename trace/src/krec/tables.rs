@@ -355,6 +355,10 @@ pub struct EndOfRun {
     pub machine: BTreeMap<String, u64>,
     /// Bytes the guest wrote to its console.
     pub console_bytes: u64,
+    /// Events that could not be recorded because the kernel has no place for them, and what was looked
+    /// for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// A stack address list as stored.

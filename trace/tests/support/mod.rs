@@ -131,6 +131,7 @@ pub fn end() -> EndOfRun {
         counters: BTreeMap::from([("stop_works_done".to_owned(), 3)]),
         machine: BTreeMap::new(),
         console_bytes: 0,
+        missing: Vec::new(),
     }
 }
 

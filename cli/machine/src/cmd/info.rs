@@ -1,9 +1,13 @@
 //! `kreplay image info`: what a kernel image is and what can be probed in it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 
 use anyhow::Context;
+use trace::image::Image;
+use trace::stack::Unwinder;
+use trace_live::{Functions, HowFound, Source};
 
 use crate::args::{GuestArgs, InfoArgs};
 use crate::exit::Exit;
@@ -37,6 +41,9 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<Exit> {
     match guest.image() {
         Some(image) => {
             writeln!(out, "functions:   {}", image.code_symbols().count())?;
+            if Source::is_linux(image) {
+                return events(&mut out, image).and_then(|()| output(args, &guest));
+            }
             writeln!(out, "tracepoints: {} sites", image.tracepoints().len())?;
             let mut last = "";
             for site in image.tracepoints() {
@@ -48,8 +55,37 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<Exit> {
         }
         None => writeln!(out, "functions:   not known; give the vmlinux with --debug")?,
     }
+    output(args, &guest)
+}
+
+/// Writes the image to a file, if asked to.
+fn output(args: &InfoArgs, guest: &Guest) -> anyhow::Result<Exit> {
     if let Some(path) = &args.output {
         fs::write(path, guest.elf()).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(Exit::Done)
+}
+
+/// Where the default events of an unmodified Linux are found, and which are not.
+fn events(out: &mut impl Write, image: &Image) -> anyhow::Result<()> {
+    let functions = Functions::of(image)?;
+    let stacks = match image.unwinder() {
+        Unwinder::Orc(_) => "ORC tables",
+        Unwinder::Frames(_) => "frame pointers",
+    };
+    writeln!(out, "stacks:      {stacks}")?;
+    let kinds: BTreeSet<&str> = functions.found().iter().map(|found| found.event).collect();
+    writeln!(out, "events:      {} kinds have places", kinds.len())?;
+    for HowFound { event, how, at } in functions.found() {
+        let first = at.first().map_or(0, |at| at.0);
+        let more = match at.len() {
+            0 | 1 => String::new(),
+            more => format!(" and {} more", more - 1),
+        };
+        writeln!(out, "  {first:#018x} {event:<37} {how}{more}")?;
+    }
+    for missing in functions.missing() {
+        writeln!(out, "  missing            {missing}")?;
+    }
+    Ok(())
 }
