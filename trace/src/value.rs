@@ -14,7 +14,8 @@ pub struct Value {
 }
 
 impl Value {
-    /// Reads `field` of the structure at `base`. Of a field larger than a word, the first word.
+    /// Reads `field` of the structure at `base`. Of a field larger than a word, the first word;
+    /// of a bit-field, its bits.
     pub fn of<T: Target + ?Sized>(
         target: &T,
         base: Addr,
@@ -23,11 +24,11 @@ impl Value {
         let mut bytes = [0; 8];
         let size = size_of(field);
         target.read(Addr(base.0.wrapping_add(field.offset)), &mut bytes[..size])?;
-        Ok(Value::from_bytes(&bytes[..size], field.shape))
+        Ok(Value::from_bytes(&bytes[..size], field))
     }
 
     #[inline]
-    fn from_bytes(bytes: &[u8], shape: Shape) -> Value {
+    fn from_bytes(bytes: &[u8], field: Field) -> Value {
         // The sizes that nearly all fields have need no copy of a length that is not known.
         let bits = match *bytes {
             [a, b, c, d] => u64::from(u32::from_le_bytes([a, b, c, d])),
@@ -38,8 +39,15 @@ impl Value {
                 u64::from_le_bytes(word)
             }
         };
-        let unused = 64 - 8 * bytes.len() as u32;
-        let bits = match shape {
+        let (bits, width) = match field.bits {
+            None => (bits, 8 * bytes.len() as u32),
+            Some(part) => {
+                let width = u32::from(part.width.clamp(1, 57));
+                (bits >> part.shift & ((1 << width) - 1), width)
+            }
+        };
+        let unused = 64 - width;
+        let bits = match field.shape {
             Shape::Signed if unused < 64 => ((bits << unused) as i64 >> unused) as u64,
             _ => bits,
         };
@@ -126,7 +134,7 @@ impl<'a, T: Target + ?Sized> Loaded<'a, T> {
     pub fn value(&self, index: usize) -> Result<Value, Unreadable> {
         let field = self.field(index)?;
         match self.look(field, size_of(field)) {
-            Some(bytes) => Ok(Value::from_bytes(bytes, field.shape)),
+            Some(bytes) => Ok(Value::from_bytes(bytes, field)),
             None => Value::of(self.target, self.base, field),
         }
     }

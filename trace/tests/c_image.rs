@@ -9,6 +9,7 @@ use trace::image::{Bits, Image, NoPlace, Shape};
 use trace::place::{Place, Step};
 use trace::stack::Unwinder;
 use trace::target::{Register, Target, Unreadable};
+use trace::value::Value;
 
 fn run(command: &mut Command) -> String {
     let output = command.output().expect("cc and binutils are there");
@@ -204,4 +205,30 @@ fn read(place: &Place, registers: u64) -> Result<u64, Unreadable> {
 fn a_program_without_orc_tables_is_walked_by_frames() {
     let [whole, _] = images();
     assert!(matches!(whole.unwinder(), Unwinder::Frames(_)));
+}
+
+/// The bytes of `first_task`, as they are linked.
+struct Linked<'a>(&'a Image);
+
+impl Target for Linked<'_> {
+    fn read(&self, at: Addr, into: &mut [u8]) -> Result<(), Unreadable> {
+        let bytes = self.0.bytes_at(at, into.len()).ok_or(Unreadable(at))?;
+        into.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn register(&self, _: Register) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn bit_fields_are_read_with_their_own_bits() {
+    let [image, _] = images();
+    let task = image.address_of("first_task").unwrap();
+    let read = |path| {
+        let field = image.types().field("task", path).unwrap();
+        Value::of(&Linked(&image), task, field).unwrap().u64()
+    };
+    assert_eq!(["early", "kind", "wide"].map(read), [3, 5, 9000]);
 }
