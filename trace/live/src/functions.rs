@@ -622,6 +622,9 @@ struct Finder<'a> {
 
 type Probes = Vec<(Addr, Site, Probe)>;
 
+/// An address to probe, and the variable that must be null there.
+type Spot = (Addr, Site, Option<&'static str>);
+
 impl Finder<'_> {
     fn way(&self, way: &Way) -> Result<Probes, String> {
         let mut probes = Vec::new();
@@ -685,8 +688,7 @@ impl Finder<'_> {
         out_of_line.first().map(|f| Addr(f.low)).ok_or_else(near)
     }
 
-    /// Addresses, with the variable that must be null.
-    fn places(&self, at: Where) -> Result<Vec<(Addr, Site, Option<&'static str>)>, String> {
+    fn places(&self, at: Where) -> Result<Vec<Spot>, String> {
         let some = |found: Vec<Addr>, site: Site| match found.is_empty() {
             true => Err(format!("{}: there is none", at.words())),
             false => Ok(found.into_iter().map(|at| (at, site, None)).collect()),
