@@ -5,6 +5,7 @@ pub mod affinity;
 pub mod common;
 pub mod counters;
 pub mod idle;
+pub mod rt;
 pub mod stopstorm;
 pub mod table;
 
@@ -34,12 +35,14 @@ workloads! {
     "affinity" affinity::run,
     "idle" idle::run,
     "lkdtm" crate::drivers::misc::lkdtm::run,
+    "rt" rt::run,
     "stopstorm" stopstorm::run,
 }
 
 /// Their names, NUL-terminated: a tool that starts this kernel finds out what it may ask for.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
+#[used]
 pub static kreplay_workloads: [u8; NAMES.len()] = {
     let mut bytes = [0; NAMES.len()];
     bytes.copy_from_slice(NAMES.as_bytes());
