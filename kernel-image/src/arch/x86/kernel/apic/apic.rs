@@ -8,10 +8,11 @@
 use crate::arch::x86::include::asm::apicdef::*;
 use crate::arch::x86::include::asm::fixmap::FIX_APIC_BASE;
 use crate::arch::x86::include::asm::irq_vectors::*;
+use crate::arch::x86::include::asm::msr::rdtsc_ordered;
 use crate::arch::x86::include::asm::ptrace::PtRegs;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::arch::x86::kernel::irq::{irqentry_enter, irqentry_exit};
-use crate::arch::x86::kernel::tsc::lapic_timer_khz;
+use crate::arch::x86::kernel::tsc::{lapic_timer_khz, tsc_khz, udelay};
 use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
 use crate::include::linux::clockchips::*;
@@ -121,7 +122,7 @@ fn lapic_timer_shutdown(_: &'static ClockEventDevice) {
     apic_write(APIC_TMICT, 0);
 }
 
-/// Registers this CPU's timer; its frequency is known from CPUID.
+/// Registers this CPU's timer.
 fn setup_APIC_timer() {
     let levt = lapic_events.this_cpu();
     levt.set_next_event.set(Some(lapic_next_event));
@@ -134,8 +135,35 @@ fn setup_APIC_timer() {
     clockevents_config_and_register(levt, lapic_timer_khz.get(), 0xf, 0x7fff_ffff);
 }
 
+/// Measures the timer against the counter where CPUID has not told its frequency.
+fn calibrate_APIC_clock() {
+    if lapic_timer_khz.get() != 0 {
+        return;
+    }
+    const CAL_US: u64 = 10_000;
+    let mut best: Option<(u64, u64)> = None;
+    for _ in 0..3 {
+        apic_write(APIC_LVTT, APIC_LVT_MASKED | u32::from(LOCAL_TIMER_VECTOR));
+        apic_write(APIC_TDCR, APIC_TDR_DIV_1);
+        apic_write(APIC_TMICT, u32::MAX);
+        let start = rdtsc_ordered();
+        udelay(CAL_US);
+        let ticks = u64::from(u32::MAX - apic_read(APIC_TMCCT));
+        let cycles = rdtsc_ordered() - start;
+        apic_write(APIC_TMICT, 0);
+        // The shortest was disturbed least.
+        if best.is_none_or(|(_, least)| cycles < least) {
+            best = Some((ticks, cycles));
+        }
+    }
+    if let Some((ticks, cycles)) = best {
+        lapic_timer_khz.set((ticks * u64::from(tsc_khz.get()) / cycles.max(1)) as u32);
+    }
+}
+
 /// The boot CPU's timer.
 pub fn setup_boot_APIC_clock() {
+    calibrate_APIC_clock();
     let khz = lapic_timer_khz.get();
     pr_info!("APIC timer: {}.{:03} MHz", khz / 1000, khz % 1000);
     setup_APIC_timer();
