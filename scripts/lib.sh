@@ -98,3 +98,30 @@ build() {
     say "building (the first time takes some minutes: polars and Unicorn)"
     cargo build --quiet --locked --workspace
 }
+
+# A QEMU whose -icount runs several CPUs (7.2's live-locks): 10 or later. The system's own if it is that new, else
+# the one of Debian 12's backports, unpacked beside our builds and not installed. Sets QEMU to its command line.
+need_qemu_icount() {
+    local folder=$CARGO_TARGET_DIR/qemu10 apt=()
+    QEMU=$(command -v qemu-system-x86_64 || true)
+    if [ -n "$QEMU" ] && [ "$("$QEMU" --version | sed -n '1s/.*version \([0-9]*\).*/\1/p')" -ge 10 ]; then return; fi
+    if [ ! -x "$folder/usr/bin/qemu-system-x86_64" ] && grep -qs '^VERSION_CODENAME=bookworm' /etc/os-release; then
+        say "fetching QEMU 10 from Debian's backports into $folder (13 MB, once)"
+        # The libraries that it needs come with the system's own QEMU.
+        [ -n "$QEMU" ] || install_packages QEMU qemu-system-x86,qemu-system-x86,qemu-system-x86
+        mkdir -p "$folder/lists/partial" "$folder/debs"
+        echo 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm-backports main' >"$folder/sources.list"
+        apt=(-qq -o APT::Sandbox::User=root -o "Dir::Etc::SourceList=$folder/sources.list" -o Dir::Etc::SourceParts=- -o "Dir::State::Lists=$folder/lists")
+        apt-get "${apt[@]}" update
+        (cd "$folder/debs" && apt-get "${apt[@]}" download qemu-system-x86 qemu-system-data && apt-get -qq -o APT::Sandbox::User=root download seabios)
+        for deb in "$folder"/debs/*.deb; do dpkg -x "$deb" "$folder"; done
+        rm -rf "$folder/debs" "$folder/lists"
+    fi
+    if [ -x "$folder/usr/bin/qemu-system-x86_64" ]; then
+        # The system's modules are of another version.
+        QEMU="env QEMU_MODULE_DIR=$folder $folder/usr/bin/qemu-system-x86_64 -L $folder/usr/share/qemu -L $folder/usr/share/seabios"
+    elif [ -z "$QEMU" ]; then
+        install_packages QEMU qemu-system-x86,qemu-system-x86,qemu-system-x86
+        QEMU=$(command -v qemu-system-x86_64)
+    fi
+}

@@ -46,7 +46,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     }
     let mut out = io::stdout().lock();
     let digest = trace::krec::hex(machine.digest());
-    writeln!(out, "ended: {row}; machine {digest}")?;
+    let insns = machine.summary().insns;
+    writeln!(out, "ended: {row}; {insns} instructions; machine {digest}")?;
     if let Some(extra) = extra {
         writeln!(
             out,
