@@ -130,7 +130,7 @@ const fn step(state: CpuhpState, name: &'static str, startup: fn(u32) -> i32) ->
 }
 
 /// Every state with something to do, in order.
-static cpuhp_hp_states: [CpuhpStep; 11] = [
+static cpuhp_hp_states: [CpuhpStep; 12] = [
     step(
         CPUHP_CREATE_THREADS,
         "threads:prepare",
@@ -150,6 +150,11 @@ static cpuhp_hp_states: [CpuhpStep; 11] = [
     step(CPUHP_TIMERS_PREPARE, "timers:prepare", timers_prepare_cpu),
     step(CPUHP_BP_KICK_AP, "cpu:kick_ap", cpuhp_kick_ap_alive),
     step(CPUHP_BRINGUP_CPU, "cpu:bringup", cpuhp_bringup_ap),
+    step(
+        CPUHP_AP_CACHECTRL_STARTING,
+        "x86/cachectrl:starting",
+        crate::kernel::kreplay::stopstorm::inactive::cpu_starting,
+    ),
     step(
         CPUHP_AP_SCHED_STARTING,
         "sched:starting",

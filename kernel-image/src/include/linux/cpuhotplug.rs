@@ -25,6 +25,8 @@ pub const CPUHP_BRINGUP_CPU: CpuhpState = 87;
 pub const CPUHP_AP_IDLE_DEAD: CpuhpState = 88;
 /// It runs its own start-up.
 pub const CPUHP_AP_OFFLINE: CpuhpState = 89;
+/// Caches are set up; here: a storm's request from a CPU that is not active.
+pub const CPUHP_AP_CACHECTRL_STARTING: CpuhpState = 90;
 /// The scheduler's part of that.
 pub const CPUHP_AP_SCHED_STARTING: CpuhpState = 91;
 /// End of that section.

@@ -13,8 +13,9 @@
 //! Parameters: `stopstorm.stormers=` (default: one a CPU, 2 to 16), `stopstorm.rounds=` (requests of
 //! each), `stopstorm.hogs=` (default: one a CPU), `stopstorm.rts=` (default: one a CPU, 2 to 16),
 //! `stopstorm.turns=` (length of a work), `stopstorm.patience_ms=` (no request answered for so long is a
-//! failure; 0: wait for ever).
+//! failure; 0: wait for ever), `stopstorm.inactive=1` (every CPU stops the others while it comes up).
 
+pub mod inactive;
 mod requests;
 mod works;
 

@@ -9,6 +9,7 @@ use crate::arch::x86::include::asm::desc::{__KERNEL_CS, __KERNEL_DS};
 use crate::arch::x86::include::asm::page_types::{THREAD_SIZE, VMALLOC_END, VMALLOC_START};
 use crate::arch::x86::include::asm::ptrace::PtRegs;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
+use crate::kernel::stop_machine::print_stop_info;
 use crate::lib::string::as_str;
 use crate::pr_emerg;
 use core::arch::asm;
@@ -51,6 +52,7 @@ pub fn dump_stack_print_info() {
         p.pid.get(),
         as_str(&comm),
     );
+    print_stop_info(p);
 }
 
 /// Prints the registers of an interrupted context and its callers.
