@@ -7,6 +7,7 @@
 
 mod cause;
 mod docs;
+pub mod matrix;
 mod phases;
 mod state;
 mod tables;

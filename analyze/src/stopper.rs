@@ -8,11 +8,13 @@
 
 mod docs;
 mod episode;
+pub mod guarantee;
 mod tables;
 mod tracker;
 
 use crate::Error;
 use crate::causal::walk;
+use crate::class::Class;
 use crate::report::{Check, Footer, Report};
 use crate::source::{RunInfo, Source};
 use crate::table::Table;
@@ -44,17 +46,8 @@ pub struct Victim {
     pub task: TaskName,
     /// Its kernel priority when it was preempted.
     pub prio: i32,
-}
-
-impl Victim {
-    /// Its scheduling class, which follows from the kernel priority.
-    pub fn class(&self) -> &'static str {
-        match self.prio {
-            ..0 => "dl",
-            0..100 => "rt",
-            _ => "fair",
-        }
-    }
+    /// Its scheduling class then.
+    pub class: Class,
 }
 
 /// What became of the task that a work was for.

@@ -62,7 +62,7 @@ fn the_worked_example() {
     assert_eq!(w.outcome, Some(Outcome::Moved));
     let victim = w.victim.expect("the hog");
     assert_eq!(
-        (victim.task.tid, victim.prio, victim.class()),
+        (victim.task.tid, victim.prio, victim.class.name()),
         (40, 120, "fair")
     );
     assert_eq!(

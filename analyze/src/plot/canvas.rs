@@ -126,6 +126,19 @@ impl<'a> Canvas<'a> {
         Ok(key_width(name))
     }
 
+    /// Marks and names in rows of 20 pixels between two columns, the first row at height `y`.
+    pub(super) fn legend(
+        &self,
+        entries: &[(String, Mark)],
+        ends: (i32, i32),
+        y: i32,
+    ) -> Result<(), Error> {
+        for ((name, mark), (x, row)) in entries.iter().zip(legend_places(entries, ends)) {
+            self.key_of(name, (x, y + 20 * row), *mark)?;
+        }
+        Ok(())
+    }
+
     /// Ends the picture.
     pub(super) fn finish(self) -> Result<(), Error> {
         self.area.present().map_err(failed)
@@ -135,6 +148,27 @@ impl<'a> Canvas<'a> {
 /// The width of a [`Canvas::key`].
 pub(super) fn key_width(name: &str) -> i32 {
     16 + text_width(name, theme::SMALL) + 14
+}
+
+/// Number of rows of a [`Canvas::legend`].
+pub(super) fn legend_rows(entries: &[(String, Mark)], ends: (i32, i32)) -> i32 {
+    legend_places(entries, ends)
+        .last()
+        .map_or(0, |(_, row)| row + 1)
+}
+
+/// Column of pixels and row of each entry.
+fn legend_places(entries: &[(String, Mark)], (left, right): (i32, i32)) -> Vec<(i32, i32)> {
+    let (mut x, mut row) = (left, 0);
+    let mut places = Vec::with_capacity(entries.len());
+    for (name, _) in entries {
+        if x + key_width(name) > right && x > left {
+            (x, row) = (left, row + 1);
+        }
+        places.push((x, row));
+        x += key_width(name);
+    }
+    places
 }
 
 /// A width that the words do not exceed in the usual sans-serif fonts.

@@ -5,8 +5,9 @@
 //! the destination's queue dwarfs everything on a loaded machine; and the share of moves that took at
 //! most so long, for all and for each path, on a logarithmic axis.
 
-use super::axis::{label, log2, pixel, step, unit};
+use super::axis::pixel;
 use super::canvas::{Align, Canvas};
+use super::scale::{self, Logarithmic};
 use super::theme;
 use crate::Error;
 use crate::migration::{MigrationReport, Move, Path, Phase};
@@ -88,7 +89,13 @@ fn bars(canvas: &Canvas<'_>, part: &Bars<'_>) -> Result<(), Error> {
     let span = part.moves.first().map_or(1_000, |m| part.ns(m)).max(1);
     let heading = (24, part.top - HEADING + 8);
     canvas.text(&part.title, heading, Align::Left, theme::TITLE, theme::INK)?;
-    linear_axis(canvas, span, (part.top, part.end()), part.axis)?;
+    scale::linear(
+        canvas,
+        span,
+        (LEFT, RIGHT),
+        (part.top, part.end()),
+        part.axis,
+    )?;
     let x = |ns| pixel(ns, (0, span), (LEFT, RIGHT));
     let mut y = part.top;
     for m in &part.moves {
@@ -137,100 +144,6 @@ fn bars(canvas: &Canvas<'_>, part: &Bars<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ticks from 0 to `span` between two heights, labels below, and what the axis is.
-fn linear_axis(
-    canvas: &Canvas<'_>,
-    span: u64,
-    (top, end): (i32, i32),
-    what: &str,
-) -> Result<(), Error> {
-    let (unit, step) = (unit(span), step(span, 10));
-    let mut at = 0;
-    while at <= span {
-        let x = pixel(at, (0, span), (LEFT, RIGHT));
-        canvas.line(&[(x, top), (x, end + 4)], theme::GRID, 1)?;
-        let words = label(at, unit, step);
-        canvas.text(
-            &words,
-            (x, end + 13),
-            Align::Middle,
-            theme::SMALL,
-            theme::INK,
-        )?;
-        at += step;
-    }
-    axis_line(canvas, end, &format!("{what} ({})", unit.name))
-}
-
-fn axis_line(canvas: &Canvas<'_>, end: i32, words: &str) -> Result<(), Error> {
-    canvas.line(&[(LEFT, end), (RIGHT, end)], theme::INK, 1)?;
-    let middle = ((LEFT + RIGHT) / 2, end + 31);
-    canvas.text(words, middle, Align::Middle, theme::TEXT, theme::INK)
-}
-
-/// A logarithmic axis of times, from the decade below the shortest but one in a hundred (a hand-over
-/// inside one window may take next to no causal time) to the one above the longest.
-#[derive(Clone, Copy)]
-struct Logarithmic {
-    from: u64,
-    to: u64,
-}
-
-impl Logarithmic {
-    fn around(durations: &[u64]) -> Logarithmic {
-        let shortest = durations
-            .get(durations.len() / 100)
-            .copied()
-            .unwrap_or(1_000)
-            .max(1);
-        let longest = durations.last().copied().unwrap_or(1_000_000).max(shortest);
-        let from = 10_u64.pow(shortest.ilog10());
-        let mut to = from;
-        while to < longest {
-            to = to.saturating_mul(10);
-        }
-        Logarithmic {
-            from,
-            to: to.max(from.saturating_mul(10)),
-        }
-    }
-
-    fn x(self, ns: u64) -> i32 {
-        pixel(log2(ns), (log2(self.from), log2(self.to)), (LEFT, RIGHT))
-    }
-
-    fn draw(self, canvas: &Canvas<'_>, (top, end): (i32, i32)) -> Result<(), Error> {
-        let mut decade = self.from;
-        loop {
-            let x = self.x(decade);
-            canvas.line(&[(x, top), (x, end + 4)], theme::GRID, 1)?;
-            let (number, unit) = match decade {
-                0..1_000 => (decade, "ns"),
-                1_000..1_000_000 => (decade / 1_000, "us"),
-                1_000_000..1_000_000_000 => (decade / 1_000_000, "ms"),
-                _ => (decade / 1_000_000_000, "s"),
-            };
-            let words = format!("{number} {unit}");
-            canvas.text(
-                &words,
-                (x, end + 13),
-                Align::Middle,
-                theme::SMALL,
-                theme::INK,
-            )?;
-            for minor in 2..10 {
-                let x = self.x(decade.saturating_mul(minor));
-                canvas.line(&[(x, end), (x, end + 3)], theme::INK, 1)?;
-            }
-            match decade.checked_mul(10) {
-                Some(next) if next <= self.to => decade = next,
-                _ => break,
-            }
-        }
-        axis_line(canvas, end, "time from begin to first run (logarithmic)")
-    }
-}
-
 fn cdf(canvas: &Canvas<'_>, report: &MigrationReport, top: i32) -> Result<(), Error> {
     let end = top + CDF_HEIGHT;
     let title = "Share of moves that took at most so long";
@@ -241,20 +154,9 @@ fn cdf(canvas: &Canvas<'_>, report: &MigrationReport, top: i32) -> Result<(), Er
         theme::TITLE,
         theme::INK,
     )?;
-    let axis = Logarithmic::around(&report.durations(None));
-    for percent in [0, 25, 50, 75, 90, 100] {
-        let y = end - CDF_HEIGHT * percent / 100;
-        canvas.line(&[(LEFT, y), (RIGHT, y)], theme::GRID, 1)?;
-        let words = format!("{percent} %");
-        canvas.text(
-            &words,
-            (LEFT - 8, y),
-            Align::Right,
-            theme::SMALL,
-            theme::INK,
-        )?;
-    }
-    axis.draw(canvas, (top, end))?;
+    let axis = Logarithmic::around(&report.durations(None), (LEFT, RIGHT));
+    scale::shares(canvas, (LEFT, RIGHT), (top, end))?;
+    axis.draw(canvas, (top, end), "time from begin to first run")?;
     let groups = [
         ("all", None),
         ("stopper", Some(Path::Stopper)),
@@ -269,27 +171,7 @@ fn cdf(canvas: &Canvas<'_>, report: &MigrationReport, top: i32) -> Result<(), Er
         }
         let name = format!("{name}: {}", durations.len());
         key_x += canvas.key(&name, (key_x, top - 16), colour)?;
-        canvas.line(&steps(&durations, axis, end), colour, 2)?;
+        canvas.line(&axis.steps(&durations, (top, end)), colour, 2)?;
     }
     Ok(())
-}
-
-/// The distribution of sorted durations as a line of steps, at most two points a pixel column.
-fn steps(durations: &[u64], axis: Logarithmic, end: i32) -> Vec<(i32, i32)> {
-    let count = i64::try_from(durations.len()).unwrap_or(i64::MAX);
-    let mut points = vec![(LEFT, end)];
-    let mut last = (LEFT, end);
-    for (at, ns) in (1_i64..).zip(durations) {
-        let x = axis.x(*ns);
-        let y = end - i32::try_from(i64::from(CDF_HEIGHT) * at / count).unwrap_or(0);
-        if x != last.0 {
-            points.push((x, last.1));
-            points.push((x, y));
-        } else if let Some(point) = points.last_mut() {
-            point.1 = y;
-        }
-        last = (x, y);
-    }
-    points.push((RIGHT, last.1));
-    points
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use plotters::style::RGBColor;
 
 use super::axis::{label, pixel, step, unit};
-use super::canvas::{Align, Canvas, Mark, key_width, text_width};
+use super::canvas::{Align, Canvas, Mark, legend_rows, text_width};
 use super::condense::{self, BIN, Scale};
 use super::theme;
 use crate::Error;
@@ -60,7 +60,7 @@ pub fn svg(timeline: &Timeline) -> Result<String, Error> {
         timeline,
         lanes_end,
     };
-    let rows = colours.legend_rows();
+    let rows = legend_rows(&colours.entries, (LEFT, RIGHT));
     let height = lanes_end + 48 + 20 * rows + 28;
     let mut svg = String::new();
     let canvas = Canvas::new(&mut svg, WIDTH, height)?;
@@ -77,7 +77,7 @@ pub fn svg(timeline: &Timeline) -> Result<String, Error> {
     for slice in &timeline.slices {
         draw_name(&canvas, &layout, slice, colours.of_slice(slice))?;
     }
-    legend(&canvas, &layout, &colours)?;
+    canvas.legend(&colours.entries, (LEFT, RIGHT), layout.lanes_end + 56)?;
     let line = format!(
         "{}: {}",
         timeline.footer.recording, timeline.footer.stream_sha256
@@ -272,17 +272,6 @@ fn draw_arrow(canvas: &Canvas<'_>, layout: &Layout<'_>, arrow: &Arrow) -> Result
     Ok(())
 }
 
-fn legend(canvas: &Canvas<'_>, layout: &Layout<'_>, colours: &Colours) -> Result<(), Error> {
-    let (mut x, mut y) = (LEFT, layout.lanes_end + 56);
-    for (name, mark) in &colours.entries {
-        if x + key_width(name) > RIGHT && x > LEFT {
-            (x, y) = (LEFT, y + 20);
-        }
-        x += canvas.key_of(name, (x, y), *mark)?;
-    }
-    Ok(())
-}
-
 /// Which task has which colour: the busiest in the window get the clearest ones.
 struct Colours {
     /// By pid, the place in the palette.
@@ -329,10 +318,12 @@ impl Colours {
         colours
             .entries
             .push(("idle".into(), Mark::Outlined(theme::IDLE)));
-        colours.entries.push((
-            "arrow: a move, from the change of its CPU to its run".into(),
-            Mark::Arrow(theme::INK),
-        ));
+        if !timeline.arrows.is_empty() {
+            colours.entries.push((
+                "arrow: a move, from the change of its CPU to its run".into(),
+                Mark::Arrow(theme::INK),
+            ));
+        }
         colours
     }
 
@@ -359,16 +350,5 @@ impl Colours {
 
     fn of_slice(&self, slice: &Slice) -> RGBColor {
         self.of_layer(self.layer(slice))
-    }
-
-    fn legend_rows(&self) -> i32 {
-        let (mut x, mut rows) = (LEFT, 1);
-        for (name, _) in &self.entries {
-            if x + key_width(name) > RIGHT && x > LEFT {
-                (x, rows) = (LEFT, rows + 1);
-            }
-            x += key_width(name);
-        }
-        rows
     }
 }

@@ -59,6 +59,10 @@ const COLUMNS: &[Col<Work>] = &[
     col("victim", "victim[tid]", Text, TextOnly, |w| {
         w.victim.as_ref().map(|v| name(&v.task)).into()
     }),
+    col("victim_of", "class prio", Text, TextOnly, |w| {
+        let of = |v: &super::Victim| format!("{:<4} {:>4}", v.class.name(), v.prio);
+        w.victim.as_ref().map(of).into()
+    }),
     col("victim_comm", "", Text, Machine, |w| {
         w.victim.as_ref().map(|v| v.task.comm.as_str()).into()
     }),
@@ -66,7 +70,7 @@ const COLUMNS: &[Col<Work>] = &[
         w.victim.as_ref().map(|v| v.task.tid).into()
     }),
     col("victim_class", "", Text, Machine, |w| {
-        w.victim.as_ref().map(|v| v.class()).into()
+        w.victim.as_ref().map(|v| v.class.name()).into()
     }),
     col("victim_prio", "", Number, Machine, |w| {
         w.victim.as_ref().map(|v| v.prio).into()
@@ -227,12 +231,16 @@ const GROUPS: &[Col<Group>] = &[
 ];
 
 fn groups(works: &[Work]) -> Table {
-    let by: [fn(&Work) -> String; 3] = [
+    let by: [fn(&Work) -> String; 4] = [
         |w| format!("fn {} <- {}", w.func, w.caller),
         |w| format!("outcome {}", w.outcome.map_or("none", Outcome::name)),
         |w| match &w.victim {
             Some(victim) => format!("victim {}", name(&victim.task)),
             None => "victim none".into(),
+        },
+        |w| match &w.victim {
+            Some(victim) => format!("victim class {}", victim.class),
+            None => "victim class none".into(),
         },
     ];
     let mut lines = Vec::new();

@@ -9,6 +9,7 @@ use super::episode::{Cut, Episode, TaskState};
 use super::{Before, CpuTotal, Outcome, Overhead, Point, TaskName, Victim, Work};
 use crate::Error;
 use crate::causal::{Request, Stamped, Walked};
+use crate::class::Classes;
 use crate::migration::moved_by_stopper;
 use crate::names;
 use crate::source::Source;
@@ -75,6 +76,7 @@ struct Waiting {
 
 pub(super) struct Tracker<'s> {
     source: &'s dyn Source,
+    classes: Classes,
     ids: Works,
     works: Vec<Work>,
     /// Works that are not done, in queue order, per CPU.
@@ -108,6 +110,7 @@ impl<'s> Tracker<'s> {
         };
         Tracker {
             source,
+            classes: Classes::new(source),
             ids: Works::new(cpus),
             works: Vec::new(),
             open: (0..cpus).map(|_| Vec::new()).collect(),
@@ -231,6 +234,7 @@ impl<'s> Tracker<'s> {
                     let victim = Victim {
                         task: TaskName { comm, tid },
                         prio: e.prev_prio,
+                        class: self.classes.of(tid, e.prev_comm, e.prev_prio),
                     };
                     (Before::Victim, Some(victim))
                 }

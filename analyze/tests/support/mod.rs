@@ -422,6 +422,28 @@ impl Trace {
         )
     }
 
+    /// A participant of stop_machine enters (step 0) or acknowledges (step 1) a state.
+    pub fn step(&mut self, state: u32, step: u32, polls: u64, active: bool) -> &mut Trace {
+        let func = self.address("take_cpu_down");
+        self.event(
+            "",
+            StopMachineState {
+                msdata: Addr(0x7000),
+                cpu: self.at.0,
+                state,
+                step,
+                polls,
+                func,
+                active: active.into(),
+            },
+        )
+    }
+
+    /// The end of a reschedule handler.
+    pub fn ipi_exit(&mut self) -> &mut Trace {
+        self.event("", RescheduleExit { vector: 253 })
+    }
+
     /// `stop:complete` of an affinity change's pending.
     pub fn complete_pending(&mut self, work: Work) -> &mut Trace {
         let task = work.task.unwrap_or(T(0, ""));
