@@ -3,6 +3,7 @@
 //! The commands that run a guest are `kreplay-machine`'s: their arguments are passed on untouched, and
 //! their `--help` is printed by it.
 
+mod plot;
 mod reports;
 
 use std::ffi::OsString;
@@ -10,8 +11,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use trace::time_arg::TimeArg;
 
+pub use plot::{Curves, LatencyPlotArgs, Plot, PlotArgs, StopMachinePlotArgs, TimelineArgs};
 pub use reports::{CpuList, LatencyArgs, MapArgs, RunqlatArgs, TimehistArgs, Window};
 
 /// A laboratory for kernel scheduling: boot an x86_64 kernel on emulated CPUs, deterministically, and
@@ -39,7 +40,7 @@ pub enum Command {
     /// Reports: what moved and what the stoppers did
     #[command(subcommand)]
     Analyze(Analyze),
-    /// Pictures of a recording, as SVG
+    /// Pictures of a recording, as SVG or PNG
     #[command(subcommand)]
     Plot(Plot),
     /// The tasks at the end of the run
@@ -75,7 +76,10 @@ pub enum Analyze {
     Migration(ReportArgs),
     /// Every stopper work: who queued it, how long it waited and ran, whom it cost what
     #[command(after_help = include_str!("help/analyze-stopper.txt"))]
-    Stopper(ReportArgs),
+    Stopper(StopperArgs),
+    /// Every stop_machine: its states on each CPU, skew, interrupts-off time, polls
+    #[command(after_help = include_str!("help/analyze-stop-machine.txt"))]
+    StopMachine(ReportArgs),
     /// How long tasks waited to run, in the columns of perf sched latency
     #[command(after_help = include_str!("help/analyze-latency.txt"))]
     Latency(LatencyArgs),
@@ -91,6 +95,20 @@ pub enum Analyze {
     /// Where the time of every CPU went, by scheduling class
     #[command(after_help = include_str!("help/analyze-classes.txt"))]
     Classes(ReportArgs),
+}
+
+/// `analyze stopper`.
+#[derive(Args, Debug)]
+pub struct StopperArgs {
+    /// What every report takes.
+    #[command(flatten)]
+    pub report: ReportArgs,
+    /// Show the longest waits from queueing to start instead, and what they were made of
+    #[arg(long)]
+    pub guarantee: bool,
+    /// So many of them
+    #[arg(long, value_name = "N", default_value_t = 5, requires = "guarantee")]
+    pub top: usize,
 }
 
 /// What every report takes.
@@ -147,45 +165,6 @@ impl From<Format> for analyze::report::Format {
             Format::Csv => Self::Csv,
         }
     }
-}
-
-/// `plot`.
-#[derive(Subcommand, Debug)]
-pub enum Plot {
-    /// What ran on each CPU, with the stoppers and the moves
-    #[command(after_help = include_str!("help/plot-timeline.txt"))]
-    Timeline(TimelineArgs),
-    /// The phases of the moves, and the distribution of their totals
-    #[command(after_help = include_str!("help/plot-migration.txt"))]
-    Migration(MigrationPlotArgs),
-}
-
-/// `plot timeline`.
-#[derive(Args, Debug)]
-pub struct TimelineArgs {
-    /// The recording
-    #[arg(value_name = "RECORDING")]
-    pub recording: PathBuf,
-    /// The picture to write
-    #[arg(short, long, value_name = "FILE", default_value = "timeline.svg")]
-    pub output: PathBuf,
-    /// Show from this instant on: 12.5ms, 3s, @18342, boot [default: around the first stopper move]
-    #[arg(long, value_name = "TIME")]
-    pub from: Option<TimeArg>,
-    /// Show up to this instant: 12.5ms, 3s, @18342, end
-    #[arg(long, value_name = "TIME")]
-    pub to: Option<TimeArg>,
-}
-
-/// `plot migration`.
-#[derive(Args, Debug)]
-pub struct MigrationPlotArgs {
-    /// The recording
-    #[arg(value_name = "RECORDING")]
-    pub recording: PathBuf,
-    /// The picture to write
-    #[arg(short, long, value_name = "FILE", default_value = "migration.svg")]
-    pub output: PathBuf,
 }
 
 /// `diff`.

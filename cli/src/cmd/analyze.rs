@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use analyze::report::{Options, Report};
 use analyze::source::Recorded;
-use analyze::{migration, stopper};
+use analyze::{migration, stopmachine, stopper};
 use anyhow::Context;
 
-use crate::args::{ReportArgs, Rows};
+use crate::args::{ReportArgs, Rows, StopperArgs};
 use crate::exit::Exit;
 
 /// Rows of a table in a text report, unless told: a screen has room for them and for the summaries.
@@ -21,9 +21,20 @@ pub fn migration(args: &ReportArgs) -> anyhow::Result<Exit> {
 }
 
 /// `kreplay analyze stopper`.
-pub fn stopper(args: &ReportArgs) -> anyhow::Result<Exit> {
+pub fn stopper(args: &StopperArgs) -> anyhow::Result<Exit> {
+    let recording = super::open(&args.report.recording)?;
+    let source = Recorded::new(&recording)?;
+    let report = match args.guarantee {
+        true => stopper::guarantee::analyze(&source, args.top)?.report(),
+        false => stopper::analyze(&source)?.report(),
+    };
+    print(&report, &args.report, ROWS)
+}
+
+/// `kreplay analyze stop-machine`.
+pub fn stop_machine(args: &ReportArgs) -> anyhow::Result<Exit> {
     let recording = super::open(&args.recording)?;
-    let found = stopper::analyze(&Recorded::new(&recording)?)?;
+    let found = stopmachine::analyze(&Recorded::new(&recording)?)?;
     print(&found.report(), args, ROWS)
 }
 

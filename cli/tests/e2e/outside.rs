@@ -35,6 +35,43 @@ fn sql_over_the_parquet_recomputes_the_migration_totals() {
     }
 }
 
+/// The report as JSON, in a file of its own.
+fn report(name: &str, cpus: u32, args: &[&str]) -> std::path::PathBuf {
+    let path = file(&format!("{name}-{cpus}.json"));
+    let mut line = vec!["analyze"];
+    line.extend(args);
+    let krec = recording(cpus);
+    line.extend(["--format", "json", text(&krec)]);
+    fs::write(&path, kreplay(line).expect(code::DONE).stdout).unwrap();
+    path
+}
+
+#[test]
+fn python_recomputes_stop_machine_and_the_guarantee() {
+    for cpus in [2, 4, 8] {
+        let folder = tables(cpus);
+        let machine = report("stop-machine", cpus, &["stop-machine"]);
+        let longest = report(
+            "guarantee",
+            cpus,
+            &["stopper", "--guarantee", "--top", "100"],
+        );
+        let run = super::support::opened(cpus);
+        let latency = run.manifest().ipi_latency.to_string();
+        let stretch = run.end().expect("it is whole").longest_stretch.to_string();
+        python_script(
+            "stop_machine.py",
+            &[
+                text(&folder),
+                text(&machine),
+                text(&longest),
+                &latency,
+                &stretch,
+            ],
+        );
+    }
+}
+
 #[test]
 fn duckdb_polars_and_pandas_read_every_table_alike() {
     let folder = tables(2);

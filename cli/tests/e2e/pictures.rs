@@ -17,11 +17,16 @@ fn plot(args: &[&str], name: &str) -> Vec<u8> {
 fn pictures_are_the_same_bytes_every_time_and_can_be_read() {
     for cpus in [2, 8] {
         let krec = recording(cpus);
-        for kind in ["timeline", "migration"] {
+        for kind in ["timeline", "migration", "matrix", "latency", "stop-machine"] {
             let name = format!("{kind}-{cpus}.svg");
             let first = plot(&[kind, text(&krec)], &name);
             let second = plot(&[kind, text(&krec)], &format!("{kind}-{cpus}-again.svg"));
             assert!(first == second, "{kind} at {cpus} CPUs");
+            // The same picture as pixels, with our own font and none of the host's.
+            let pixels = plot(&[kind, text(&krec)], &format!("{kind}-{cpus}.png"));
+            let again = plot(&[kind, text(&krec)], &format!("{kind}-{cpus}-again.png"));
+            assert!(pixels == again, "{kind} as PNG at {cpus} CPUs");
+            assert!(pixels.starts_with(b"\x89PNG\r\n\x1a\n") && pixels.len() > 10_000);
             // An XML parser that is not ours: well-formed, labels apart, lanes high enough.
             python_script(
                 "svg_check.py",
@@ -66,4 +71,21 @@ fn a_window_shows_that_window() {
         .expect(code::BAD_INPUT)
         .complains(&[part]);
     }
+}
+
+#[test]
+fn a_picture_is_svg_or_png() {
+    let krec = recording(2);
+    for name in ["picture.pdf", "picture"] {
+        kreplay(["plot", "matrix", text(&krec), "-o", name])
+            .expect(code::BAD_INPUT)
+            .complains(&[name, ".svg", ".png"]);
+    }
+    for of in ["migration", "stopper"] {
+        let of = ["latency", text(&krec), "--of", of];
+        assert!(plot(&of, "of.svg").starts_with(b"<svg"));
+    }
+    kreplay(["plot", "stop-machine", text(&krec), "--at", "@0"])
+        .expect(code::BAD_INPUT)
+        .complains(&["@0", "first is event @"]);
 }
