@@ -71,6 +71,23 @@ need_build_tools() {
     fi
 }
 
+# perf, which reads our events as perf.data in a test. Ubuntu's `perf` refuses to run beside a kernel that it was not
+# made for; the program that it would start runs beside any, and only reads a file here.
+need_perf() {
+    local found
+    for found in "${KREPLAY_PERF:-perf}" /usr/lib/linux-tools*/*/perf /usr/lib/linux-tools*/perf; do
+        if "$found" --version >/dev/null 2>&1; then
+            export KREPLAY_PERF=$found
+            return
+        fi
+    done
+    [ -z "${1:-}" ] || die "perf is installed and does not run; say which to use with KREPLAY_PERF"
+    local package=linux-perf
+    apt-cache show linux-perf >/dev/null 2>&1 || package=linux-tools-generic
+    install_packages perf "$package,perf,perf"
+    need_perf again
+}
+
 # The Python that the tests and the notebook use, in a virtual environment of its own.
 need_python() {
     command -v python3 >/dev/null || install_packages Python python3,python3,python

@@ -13,6 +13,7 @@ done
 need_build_tools
 need_cargo_deny
 need_python
+need_perf
 started=$SECONDS
 step() { say "[$((SECONDS - started)) s] $*"; }
 

@@ -126,6 +126,7 @@ fn own_abouts(event: &Event) -> Option<Abouts> {
         | EventData::CallFunctionSingleEntry(_)
         | EventData::CallFunctionSingleExit(_)
         | EventData::SchedulerTick(_)
+        | EventData::BootMilestone(_)
         | EventData::StopMachineState(_) => Abouts::default(),
     })
 }

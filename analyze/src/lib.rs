@@ -19,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod boot;
 pub mod causal;
 pub mod class;
 pub mod classes;

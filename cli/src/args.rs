@@ -95,6 +95,9 @@ pub enum Analyze {
     /// Where the time of every CPU went, by scheduling class
     #[command(after_help = include_str!("help/analyze-classes.txt"))]
     Classes(ReportArgs),
+    /// The boot: milestones, every creation of a thread, the calls from start_kernel on
+    #[command(after_help = include_str!("help/analyze-boot.txt"))]
+    Boot(ReportArgs),
 }
 
 /// `analyze stopper`.

@@ -41,6 +41,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Analyze(Analyze::Map(args)) => cmd::known::map(&args),
         Command::Analyze(Analyze::Runqlat(args)) => cmd::known::runqlat(&args),
         Command::Analyze(Analyze::Classes(args)) => cmd::known::classes(&args),
+        Command::Analyze(Analyze::Boot(args)) => cmd::known::boot(&args),
         Command::Analyze(Analyze::StopMachine(args)) => cmd::analyze::stop_machine(&args),
         Command::Plot(Plot::Timeline(args)) => cmd::plot::timeline(&args),
         Command::Plot(Plot::Migration(args)) => cmd::plot::migration(&args),

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use analyze::report::{Options, Streamed};
 use analyze::source::{Recorded, Source};
 use analyze::timehist::{Extent, Show, Timehist};
-use analyze::{classes, latency, map, runqlat, timehist, timeline};
+use analyze::{boot, classes, latency, map, runqlat, timehist, timeline};
 use anyhow::bail;
 
 use super::analyze::{print, verdict, written};
@@ -123,6 +123,13 @@ pub fn runqlat(args: &RunqlatArgs) -> anyhow::Result<Exit> {
 pub fn classes(args: &ReportArgs) -> anyhow::Result<Exit> {
     let recording = super::open(&args.recording)?;
     let found = classes::analyze(&Recorded::new(&recording)?)?;
+    print(&found.report(), args, ALL)
+}
+
+/// `kreplay analyze boot`.
+pub fn boot(args: &ReportArgs) -> anyhow::Result<Exit> {
+    let recording = super::open(&args.recording)?;
+    let found = boot::analyze(&Recorded::new(&recording)?)?;
     print(&found.report(), args, ALL)
 }
 

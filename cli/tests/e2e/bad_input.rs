@@ -13,6 +13,12 @@ fn readers(path: &str) -> Vec<Vec<String>> {
     [
         vec!["analyze", "migration", path],
         vec!["analyze", "stopper", path],
+        vec!["analyze", "latency", path],
+        vec!["analyze", "timehist", path],
+        vec!["analyze", "map", path],
+        vec!["analyze", "runqlat", path],
+        vec!["analyze", "classes", path],
+        vec!["analyze", "boot", path],
         vec!["plot", "timeline", path, "-o", &out],
         vec!["plot", "migration", path, "-o", &out],
         vec!["ps", path],

@@ -10,6 +10,7 @@ mod edited_kernel;
 mod guest_failed;
 mod interrupted;
 mod invariants;
+mod known;
 mod linux_events;
 mod outside;
 mod pictures;

@@ -153,6 +153,7 @@ def records(folder):
 
     for name, row in events(folder):
         time, cpu, pid = row["time_ns"], row["cpu"], row["pid"]
+        named(pid, row["comm"], time)
         if name == "sched_process_fork":
             out.append(fork_record(row["parent_pid"], row["child_pid"], time))
             named(row["child_pid"], row["child_comm"], time)

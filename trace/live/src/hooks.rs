@@ -29,6 +29,8 @@ pub enum Hook {
     /// Entry of a function whose return is an event.
     Returning(Returning),
     Tick,
+    /// Entry of a function of the boot.
+    Milestone,
 }
 
 /// Functions whose return is an event.
@@ -122,6 +124,7 @@ impl Hook {
             Hook::Returning(Returning::ActivateTask | Returning::EnqueueTask) => "move:enqueued",
             Hook::Returning(Returning::SelectFallbackRq) => "move:fallback",
             Hook::Tick => "probe:scheduler_tick",
+            Hook::Milestone => "boot:milestone",
         }
     }
 }

@@ -32,6 +32,7 @@ mod functions;
 mod hooks;
 pub mod inspect;
 mod layout;
+mod milestones;
 mod places;
 mod recorder;
 mod source;

@@ -252,6 +252,7 @@ impl<'a, W: Write> Recorder<'a, W> {
                 .into()
             }
             Hook::Fork => {
+                stack = Some(At::Inside);
                 let (parent, child) = (task(layout, a0)?, task(layout, a1)?);
                 SchedProcessFork {
                     parent_comm: parent.comm,
@@ -404,6 +405,10 @@ impl<'a, W: Write> Recorder<'a, W> {
                 return Ok(());
             }
             Hook::Tick => SchedulerTick {}.into(),
+            Hook::Milestone => {
+                stack = Some(At::Entry);
+                BootMilestone { func: Addr(at.0) }.into()
+            }
         };
         self.emit(cpu, at, data, stack)?;
         if matches!(hook, Hook::Switch) {
@@ -485,6 +490,7 @@ impl<'a, W: Write> Recorder<'a, W> {
                 self.symbol(work.caller, true)?;
             }
             EventData::StopMachineState(state) => self.symbol(state.func, false)?,
+            EventData::BootMilestone(milestone) => self.symbol(milestone.func, false)?,
             _ => {}
         }
         let stamp = cpu.stamp();

@@ -13,6 +13,7 @@ use trace::value::argument;
 use crate::error::LiveError;
 use crate::functions::Functions;
 use crate::hooks::{FUNCTIONS, Hook, Returning, TRACEPOINTS};
+use crate::milestones;
 use crate::view::CpuTarget;
 
 /// The most arguments that an event is made of.
@@ -123,6 +124,7 @@ impl Tracepoints {
                 None => missing.push(format!("kprobe:{name}")),
             }
         }
+        places.extend(milestones::places(image));
         let argument = |function: &str, index| {
             let functions = image.functions_named(function);
             let by_dwarf = functions.first().and_then(|f| f.argument(index));

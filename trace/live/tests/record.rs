@@ -24,7 +24,7 @@ fn every_event_is_recorded_with_the_guests_values() {
     let events = recording.load_events().unwrap();
     let addr = |name: &str| image.address_of(name).unwrap();
     let data: Vec<EventData> = events.iter().map(|event| event.data).collect();
-    let EventData::StopWorkQueue(queued) = data[4] else {
+    let EventData::StopWorkQueue(queued) = data[5] else {
         panic!("{data:?}");
     };
     let (work, done, pending, task) = (queued.work, queued.done, queued.pending, queued.task);
@@ -32,6 +32,7 @@ fn every_event_is_recorded_with_the_guests_values() {
     let caller = Addr(0x1234);
     let start_kernel = addr("start_kernel");
     let expected: Vec<EventData> = vec![
+        BootMilestone { func: start_kernel }.into(),
         SchedulerTick {}.into(),
         SchedWaking {
             comm: hog(),
@@ -166,7 +167,7 @@ fn every_event_is_recorded_with_the_guests_values() {
     assert!(pending != Addr(0) && done != Addr(0) && task != Addr(0));
     assert!(events.is_sorted_by_key(|event| (event.seq, event.cycles, event.insns)));
     let current: Vec<i32> = events.iter().map(|event| event.pid).collect();
-    assert_eq!(current, [0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7]);
+    assert_eq!(current, [0, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7]);
 }
 
 #[test]
@@ -200,8 +201,8 @@ fn stacks_and_symbols_lead_back_to_the_source() {
         .find(|e| matches!(e.data, EventData::MoveAffinityEntry(_)));
     assert_eq!(functions(entry.unwrap())[0], "__set_cpus_allowed_ptr");
     assert!(functions(entry.unwrap()).ends_with(&["start_kernel".to_owned(), "_start".to_owned()]));
-    let EventData::StopWorkQueue(work) = events[4].data else {
-        panic!("{:?}", events[4]);
+    let EventData::StopWorkQueue(work) = events[5].data else {
+        panic!("{:?}", events[5]);
     };
     assert_eq!(
         recording.symbol(work.func).unwrap().name,

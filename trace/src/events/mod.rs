@@ -3,6 +3,7 @@
 //! `events!` writes, from one declaration, the struct of the fields, its schema and the way to and
 //! from [`FieldValue`]s; so the file format, the exporters and the documentation cannot disagree.
 
+mod boot;
 mod ipi;
 mod irq;
 mod moves;
@@ -10,6 +11,7 @@ mod probe;
 mod sched;
 mod stop;
 
+pub use boot::*;
 pub use ipi::*;
 pub use irq::*;
 pub use moves::*;
@@ -148,7 +150,7 @@ event_data! {
     RescheduleEntry, RescheduleExit, CallFunctionEntry, CallFunctionExit,
     CallFunctionSingleEntry, CallFunctionSingleExit, SchedulerTick, StopWorkQueue, StopWorkStart,
     StopWorkDone, StopComplete, MoveAffinityEntry, MoveEnqueued, MoveFallback,
-    StopMachineState,
+    StopMachineState, BootMilestone,
 }
 
 #[cfg(test)]
