@@ -202,6 +202,10 @@ impl Accounts {
             times.run_insns = Some(event.event.insns - in_insns);
         }
         account.leaves(event.time_ns, e.prev_state);
+        if idle {
+            // It could always go on, and never waits.
+            account.ready_ns = None;
+        }
         let idle_only = options.has(Show::Idle);
         if !inside || !options.wants_cpu(cpu) || (idle_only && !idle) {
             return None;
