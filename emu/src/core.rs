@@ -39,6 +39,10 @@ const HISTORY: usize = 32;
 /// The most instructions that are counted by name.
 const MOST_NAMES: usize = 256;
 
+/// So many exceptions in a row without an instruction that retires have no end: a handler that cannot
+/// be fetched, on a stack that every delivery begins anew, raises them for ever, in no virtual time.
+const ENDLESS: u64 = 100_000;
+
 /// No block is being executed.
 const NO_BLOCK: u32 = u32::MAX;
 
@@ -118,6 +122,8 @@ pub(crate) struct Core {
     /// Instructions that the engine refused, by name.
     pub(crate) unknown_instructions: BTreeMap<String, u64>,
     pub(crate) exceptions: BTreeMap<u8, u64>,
+    /// Exceptions delivered at one clock of one vCPU: the vCPU, the clock, how many.
+    in_a_row: (VcpuId, u64, u64),
 }
 
 /// How the bytes at RIP decode.
@@ -171,6 +177,7 @@ impl Core {
             unknown_ports: BTreeMap::new(),
             unknown_instructions: BTreeMap::new(),
             exceptions: BTreeMap::new(),
+            in_a_row: (VcpuId(0), 0, 0),
         })
     }
 
@@ -551,6 +558,19 @@ impl Core {
         if cpu.hflags() & hf::LMA == 0 {
             let what = format!("vector {vector} outside long mode, at {rip:#x}");
             return Err((ErrorKind::TripleFault, what));
+        }
+        self.in_a_row = match self.in_a_row {
+            (vcpu, clock, many) if (vcpu, clock) == (self.vcpu, self.count) => {
+                (vcpu, clock, many + 1)
+            }
+            _ => (self.vcpu, self.count, 1),
+        };
+        if self.in_a_row.2 > ENDLESS {
+            let what = format!(
+                "the guest hangs: {ENDLESS} exceptions in a row without an instruction between them, \
+                 the last of vector {vector} at {rip:#x}"
+            );
+            return Err((ErrorKind::Hang, what));
         }
         let (mut vector, mut error, mut source) = (vector, error, source);
         let first = vector;

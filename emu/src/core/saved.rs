@@ -65,6 +65,7 @@ impl Core {
             block: _,
             port_accesses: _,
             last_site: _,
+            in_a_row: _,
             stop: _,
             split: _,
             stretch_from: _,

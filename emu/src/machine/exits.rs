@@ -97,7 +97,11 @@ impl Machine {
     /// HLT: the block that ended with it is counted.
     fn halted(&mut self, id: usize) -> Result<(), Error> {
         if self.core.last_kind() != Kind::Halt {
-            return Err(self.error(ErrorKind::Engine, "the engine stopped without HLT"));
+            // An IRET from a frame of nonsense, or a jump to address 0, which the engine takes for the
+            // end of its run: it says no more, and nothing can be raised in its place.
+            let what = "the engine stopped at an instruction that is not HLT: it does not emulate what \
+                        that was to do";
+            return Err(self.error(ErrorKind::Unsupported, what));
         }
         let interrupts = self.engine.cpu().interrupts_on();
         self.core.legal_position();

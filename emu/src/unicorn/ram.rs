@@ -8,12 +8,24 @@ use crate::units::PhysAddr;
 /// A large host page: the alignment of guest memory.
 const HUGE: usize = 2 << 20;
 
+/// A host page.
+const PAGE: usize = 4096;
+
 /// Owns guest memory, mapped at physical address 0.
 pub(crate) struct Ram {
     view: RamView,
     /// What was allocated: more than the view, which begins at a large page's boundary inside.
     allocation: *mut u8,
     layout: Layout,
+}
+
+/// What to do with the pages around guest memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Around {
+    /// Nobody may touch them.
+    Closed,
+    /// They are memory as any other.
+    Open,
 }
 
 /// A copyable window on the same bytes, for the parts that run inside the engine's callbacks.
@@ -31,14 +43,18 @@ impl Ram {
     pub(crate) fn new(len: u64) -> Self {
         // Asking for page alignment would make the allocator write all the zeros; without it the
         // host's zero pages are used until the guest writes.
-        let layout = Layout::from_size_align(len as usize + HUGE, 16).expect("validated size");
+        let layout = Layout::from_size_align(len as usize + 3 * HUGE, 16).expect("validated size");
         // SAFETY: the layout's size is not zero.
         let allocation = unsafe { alloc_zeroed(layout) };
         if allocation.is_null() {
             handle_alloc_error(layout);
         }
-        // SAFETY: the distance to the next boundary is below HUGE, and HUGE + len bytes are there.
-        let base = unsafe { allocation.add(allocation.align_offset(HUGE)) };
+        // SAFETY: two pages and the distance to the next boundary are below 2 HUGE, and 3 HUGE + len
+        // bytes are there.
+        let base = unsafe {
+            let inside = allocation.add(2 * PAGE);
+            inside.add(inside.align_offset(HUGE))
+        };
         // Large host pages mean fewer host faults: a guest's memory is mostly read once, for the
         // digest. Advice only: nothing depends on whether the host takes it.
         #[cfg(target_os = "linux")]
@@ -47,11 +63,38 @@ impl Ram {
         unsafe {
             libc::madvise(base.cast(), len as usize, libc::MADV_HUGEPAGE);
         }
-        Self {
+        let ram = Self {
             view: RamView { base, len },
             allocation,
             layout,
+        };
+        ram.around(Around::Closed);
+        ram
+    }
+
+    /// Opens or closes the whole pages of the allocation before and after guest memory: an access of
+    /// the engine that misses it then ends the process, and does not read or change what is ours.
+    /// A host that refuses has no guards.
+    fn around(&self, around: Around) {
+        #[cfg(target_os = "linux")]
+        // SAFETY: both ranges are whole pages inside the allocation that are no part of the view, so
+        // no reference to them exists; before the memory is given back they are opened again.
+        unsafe {
+            let protection = match around {
+                Around::Closed => libc::PROT_NONE,
+                Around::Open => libc::PROT_READ | libc::PROT_WRITE,
+            };
+            // The allocator's own words lie before the first of these pages.
+            let first = self.allocation.add(PAGE);
+            let first = first.add(first.align_offset(PAGE));
+            let before = self.view.base.offset_from_unsigned(first);
+            libc::mprotect(first.cast(), before, protection);
+            let end = self.view.base.add(self.view.len as usize);
+            let left = self.layout.size() - end.offset_from_unsigned(self.allocation);
+            libc::mprotect(end.cast(), left / PAGE * PAGE, protection);
         }
+        #[cfg(not(target_os = "linux"))]
+        let _ = around;
     }
 
     pub(crate) fn view(&self) -> RamView {
@@ -61,6 +104,7 @@ impl Ram {
 
 impl Drop for Ram {
     fn drop(&mut self) {
+        self.around(Around::Open);
         // SAFETY: allocated in `new` with this layout, and freed once.
         unsafe { dealloc(self.allocation, self.layout) }
     }
