@@ -102,6 +102,12 @@ need_python() {
     cp scripts/requirements.txt "$stamp"
 }
 
+# The other machine, which runs our kernel too.
+need_qemu() {
+    command -v qemu-system-x86_64 >/dev/null ||
+        install_packages QEMU qemu-system-x86,qemu-system-x86-core,qemu-system-x86
+}
+
 need_cargo_deny() {
     cargo deny --version >/dev/null 2>&1 && return
     say "cargo-deny is missing: installing it with cargo install (a few minutes, once)"

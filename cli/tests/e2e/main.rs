@@ -16,4 +16,6 @@ mod outside;
 mod pictures;
 mod readme;
 mod reports;
+mod stopstorm;
 mod support;
+mod witness;
