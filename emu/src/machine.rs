@@ -68,6 +68,8 @@ pub struct Machine {
     slice_end: u64,
     alone: bool,
     input_expected: bool,
+    /// Bytes to be typed that the observer has not been told of.
+    untold: Vec<(Cycles, u8)>,
     sequence: u64,
     late_ipis: u64,
     ipis: u64,
@@ -137,6 +139,7 @@ impl Machine {
             slice_end: 0,
             alone: false,
             input_expected: false,
+            untold: Vec::new(),
             sequence: 0,
             late_ipis: 0,
             ipis: 0,
@@ -157,6 +160,9 @@ impl Machine {
     ) -> Result<Outcome, Error> {
         let quantum = self.config.quantum.0;
         let mut order = Vec::new();
+        for (at, byte) in std::mem::take(&mut self.untold) {
+            observer.typed(at, byte);
+        }
         loop {
             match self.core.board.end() {
                 Some(End::PowerOff) => return Ok(Outcome::PowerOff),
@@ -387,6 +393,7 @@ impl Machine {
     /// same run.
     pub fn type_byte(&mut self, at: Cycles, byte: u8) {
         self.core.board.type_byte(Typed { at: at.0, byte });
+        self.untold.push((at, byte));
     }
 
     /// Says that somebody may yet type: a machine that waits for ever then reaches the `until` of

@@ -68,6 +68,12 @@ pub trait Observer {
         let _ = (at, byte);
     }
 
+    /// A byte was given to [`crate::Machine::type_byte`], to be typed at that time. The same bytes at
+    /// the same times are the same run, so a recorder keeps them.
+    fn typed(&mut self, at: Cycles, byte: u8) {
+        let _ = (at, byte);
+    }
+
     /// The guest took an exception: vector, error code (if the vector has one), and CR2.
     fn exception(&mut self, at: Stamp, exception: Exception) {
         let _ = (at, exception);

@@ -26,6 +26,7 @@
 //! | 7    | console  | lines        | per line: cycles, cpu, length, bytes |
 //! | 8    | tasks    | tasks        | one JSON [`TaskRow`] a line |
 //! | 9    | end      | 1            | JSON, [`EndOfRun`] |
+//! | 10   | inputs   | inputs       | one JSON [`InputRow`] a line |
 //!
 //! An events frame, all numbers LEB128 (signed ones zigzag), every column preceded by its length:
 //!
@@ -60,7 +61,7 @@ pub use error::Error;
 pub use hash::{StreamHash, hex};
 pub use reader::{Completeness, Events, Recording};
 pub use tables::{
-    BASE_COLUMNS, ConsoleLine, EndOfRun, FileId, GuestFiles, ImageId, Inlined, Manifest,
+    BASE_COLUMNS, ConsoleLine, EndOfRun, FileId, GuestFiles, ImageId, Inlined, InputRow, Manifest,
     OutcomeRow, RecordedField, RecordedSchema, Symbol, SymbolRow, TaskRow,
 };
 pub use writer::{Writer, image_frames};

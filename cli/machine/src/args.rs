@@ -85,9 +85,14 @@ pub struct ScenarioArgs {
     /// Stop at this virtual time: 12.5ms, 3s, end [default: power-off, at most 10s]
     #[arg(long, value_name = "TIME")]
     pub until: Option<TimeArg>,
-    /// Print what the guest writes to its console
+    /// Print what the guest writes to its console; at a terminal, type to it too (Ctrl-A c types a
+    /// Ctrl-C, Ctrl-A x ends the run, as Ctrl-C does)
     #[arg(long)]
     pub console: bool,
+    /// Type what this file says to the guest's console, at its virtual times: lines such as `1.5s ls\n`
+    /// (- is standard input)
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
 }
 
 /// The files of a guest that is not the built-in one.

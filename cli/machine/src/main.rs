@@ -12,11 +12,13 @@ mod cmd;
 mod exit;
 mod failure;
 mod guest;
+mod input;
 mod interrupt;
 mod plan;
 mod probes;
 mod progress;
 mod session;
+mod terminal;
 
 use std::process::ExitCode;
 

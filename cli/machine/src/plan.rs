@@ -1,14 +1,18 @@
 //! What the arguments mean: the kernel read, the defaults filled in, the scenario checked as far as
 //! that needs no machine.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, anyhow, bail};
 use emu::{Cycles, Machine, MachineConfig, PolicyKind, Topology};
 use trace::image::Image;
-use trace::krec::Manifest;
+use trace::krec::{Manifest, Recording};
 use trace::time_arg::TimeArg;
 
 use crate::args::{Policy, ScenarioArgs};
 use crate::guest::Guest;
+use crate::input::{self, Inputs};
+use crate::terminal;
 
 /// Version 1 of the cost model: every instruction is one cycle, and a second has 10^9 of them.
 pub const CYCLES_PER_SECOND: u64 = 1_000_000_000;
@@ -37,6 +41,10 @@ pub struct Scenario {
     pub until: Option<Cycles>,
     /// Whether the guest's console is printed.
     pub console: bool,
+    /// What is typed to the guest, and when.
+    pub inputs: Inputs,
+    /// Whether the user's terminal is the guest's.
+    pub at_terminal: bool,
 }
 
 impl Scenario {
@@ -52,6 +60,10 @@ impl Scenario {
             true => linux(args)?,
             false => ours(args),
         };
+        let at_terminal =
+            args.console && args.input != Some(PathBuf::from("-")) && terminal::is_there();
+        let inputs = args.input.as_deref().map(input::script);
+        let inputs = inputs.transpose()?.unwrap_or_default();
         let config = MachineConfig {
             vcpus: cpus(args)?,
             topology: args.topology,
@@ -66,17 +78,20 @@ impl Scenario {
             config,
             guest,
             workload,
-            until: until(args.until)?,
+            until: until(args.until, at_terminal)?,
             console: args.console,
+            inputs,
+            at_terminal,
         })
     }
 
-    /// The scenario that a recording's manifest tells, to execute it again.
+    /// The scenario that a recording tells, to execute it again: with what was typed.
     pub fn again(
-        manifest: &Manifest,
+        recording: &Recording,
         guest: Guest,
         until: Option<Cycles>,
     ) -> anyhow::Result<Scenario> {
+        let manifest = recording.manifest();
         let policy = match (manifest.policy.as_str(), manifest.seed) {
             ("round-robin", _) => PolicyKind::RoundRobin,
             ("random", Some(seed)) => PolicyKind::Random { seed },
@@ -100,13 +115,22 @@ impl Scenario {
             workload: manifest.workload.clone(),
             until,
             console: false,
+            inputs: input::journal(recording)?,
+            at_terminal: false,
         })
     }
 
     /// A machine in the state it is switched on in.
     pub fn machine(&self) -> anyhow::Result<Machine> {
         match self.guest.machine(&self.config) {
-            Ok(machine) => Ok(machine),
+            Ok(mut machine) => {
+                for (at, byte) in &self.inputs {
+                    machine.type_byte(*at, *byte);
+                }
+                // After the last byte a guest may wait for more.
+                machine.expect_input(self.at_terminal || !self.inputs.is_empty());
+                Ok(machine)
+            }
             Err(error) if error.kind() == emu::ErrorKind::BadImage => {
                 Err(error).with_context(|| format!("cannot boot {}", self.guest.name()))
             }
@@ -242,8 +266,10 @@ fn hang_limit(guest: &Guest) -> Cycles {
     }
 }
 
-fn until(arg: Option<TimeArg>) -> anyhow::Result<Option<Cycles>> {
+fn until(arg: Option<TimeArg>, at_terminal: bool) -> anyhow::Result<Option<Cycles>> {
     match arg {
+        // Whoever types decides when it is enough.
+        None if at_terminal => Ok(None),
         None => Ok(Some(DEFAULT_END)),
         Some(TimeArg::End) => Ok(None),
         Some(TimeArg::Nanoseconds(ns)) if ns > 0 => Ok(Some(Cycles(ns))),

@@ -17,6 +17,7 @@ use crate::interrupt::Interrupt;
 use crate::plan::Scenario;
 use crate::probes::ExtraProbes;
 use crate::progress::Progress;
+use crate::terminal::{Key, Terminal};
 
 /// What the person outside sees and does during a run.
 pub struct Outside<'a> {
@@ -26,6 +27,8 @@ pub struct Outside<'a> {
     pub interrupt: &'a Interrupt,
     /// Whether the guest's console is printed.
     pub console: bool,
+    /// The terminal that is the guest's, if one is.
+    pub terminal: Option<&'a Terminal>,
 }
 
 /// A run that is over.
@@ -153,11 +156,43 @@ pub fn watched(
         panic: None,
         hits: 0,
     };
-    let outcome = machine.run(&mut watch, until);
+    let outcome = match outside.terminal {
+        Some(terminal) => at_terminal(machine, &mut watch, terminal, until),
+        None => machine.run(&mut watch, until),
+    };
     watch.print_console();
     Ended {
         outcome,
         panic: watch.panic,
+    }
+}
+
+/// Runs a machine in pieces of virtual time, and types the keys that were pressed after each. Where the
+/// pieces end changes nothing.
+fn at_terminal(
+    machine: &mut Machine,
+    watch: &mut Watch<'_, '_>,
+    terminal: &Terminal,
+    until: Option<Cycles>,
+) -> Result<Outcome, emu::Error> {
+    /// 10 ms: an answer that nobody feels.
+    const PIECE: u64 = 10_000_000;
+    loop {
+        let next = Cycles(machine.now().0 + PIECE);
+        let next = until.map_or(next, |until| until.min(next));
+        let outcome = machine.run(watch, Some(next))?;
+        let over = until.is_some_and(|until| machine.now() >= until);
+        if outcome != Outcome::UntilReached || over {
+            return Ok(outcome);
+        }
+        watch.print_console();
+        let now = machine.now();
+        for key in terminal.wait(now) {
+            match key {
+                Key::Byte(byte) => machine.type_byte(now, byte),
+                Key::Quit => return Ok(Outcome::StoppedByObserver),
+            }
+        }
     }
 }
 
@@ -255,6 +290,10 @@ impl Observer for Watch<'_, '_> {
 
     fn exception(&mut self, at: Stamp, exception: Exception) {
         self.inner.exception(at, exception);
+    }
+
+    fn typed(&mut self, at: Cycles, byte: u8) {
+        self.inner.typed(at, byte);
     }
 
     fn slice(&mut self, now: Cycles) -> ControlFlow<()> {

@@ -192,6 +192,7 @@ impl Machine {
             alone: _,
             // Whoever types says so again.
             input_expected: _,
+            untold: _,
             // How snapshots are taken.
             dirty: _,
             last: _,

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 
 use emu::{CpuView, Cycles, Machine, Observer, Site, Stamp, VirtAddr};
-use trace::krec::{EndOfRun, OutcomeRow, Writer};
+use trace::krec::{EndOfRun, InputRow, OutcomeRow, Writer};
 
 use crate::error::LiveError;
 use crate::finish;
@@ -54,6 +54,19 @@ impl<W: Write> Observer for ConsoleRecorder<W> {
     fn console(&mut self, at: Stamp, byte: u8) {
         if self.error.is_none()
             && let Err(error) = self.writer.console(at.cycles.0, at.vcpu.0, byte)
+        {
+            self.error = Some(error.into());
+        }
+    }
+
+    fn typed(&mut self, at: Cycles, byte: u8) {
+        let input = InputRow {
+            cycles: at.0,
+            device: "serial0".to_owned(),
+            byte,
+        };
+        if self.error.is_none()
+            && let Err(error) = self.writer.input(&input)
         {
             self.error = Some(error.into());
         }

@@ -12,7 +12,7 @@ use emu::{CpuView, Cycles, Machine, Observer, Reg, Site, Stamp, VirtAddr};
 use trace::event::{Addr, Comm, Event, EventData, StackId};
 use trace::events::*;
 use trace::image::Image;
-use trace::krec::{EndOfRun, OutcomeRow, Writer};
+use trace::krec::{EndOfRun, InputRow, OutcomeRow, Writer};
 use trace::stack::{At, Unwinder};
 use trace::tail::TailCalls;
 use trace::target::{Target, Unreadable};
@@ -568,6 +568,19 @@ impl<W: Write> Observer for Recorder<'_, W> {
     fn console(&mut self, at: Stamp, byte: u8) {
         if self.error.is_none()
             && let Err(error) = self.writer.console(at.cycles.0, at.vcpu.0, byte)
+        {
+            self.error = Some(error.into());
+        }
+    }
+
+    fn typed(&mut self, at: Cycles, byte: u8) {
+        let input = InputRow {
+            cycles: at.0,
+            device: "serial0".to_owned(),
+            byte,
+        };
+        if self.error.is_none()
+            && let Err(error) = self.writer.input(&input)
         {
             self.error = Some(error.into());
         }

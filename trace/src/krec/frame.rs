@@ -30,6 +30,7 @@ pub enum Kind {
     Console = 7,
     Tasks = 8,
     End = 9,
+    Inputs = 10,
 }
 
 impl Kind {
@@ -44,6 +45,7 @@ impl Kind {
             Kind::Console,
             Kind::Tasks,
             Kind::End,
+            Kind::Inputs,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

@@ -12,8 +12,8 @@ use super::frame::{FILE_HEADER, FRAME_HEADER, Header, Kind, MAGIC, check_file_he
 use super::tables::Stack;
 use super::varint::Cursor;
 use super::{
-    ConsoleLine, EndOfRun, Error, FORMAT, Manifest, RecordedSchema, StreamHash, Symbol, SymbolRow,
-    TaskRow,
+    ConsoleLine, EndOfRun, Error, FORMAT, InputRow, Manifest, RecordedSchema, StreamHash, Symbol,
+    SymbolRow, TaskRow,
 };
 use crate::event::{Addr, Event, StackId};
 
@@ -66,6 +66,7 @@ pub struct Recording {
     symbols: BTreeMap<Addr, Symbol>,
     tasks: Vec<TaskRow>,
     console: Vec<ConsoleLine>,
+    inputs: Vec<InputRow>,
     end: Option<EndOfRun>,
     image: Vec<Frame>,
     events: Vec<Frame>,
@@ -152,6 +153,7 @@ impl Recording {
             symbols: contents.symbols,
             tasks: contents.tasks,
             console: contents.console,
+            inputs: contents.inputs,
             end: contents.end,
             image: contents.image,
             events: contents.events,
@@ -210,6 +212,11 @@ impl Recording {
     /// The addresses of a stack, innermost first; empty for a number the file does not have.
     pub fn stack(&self, id: StackId) -> &[Addr] {
         self.stacks.get(id.0 as usize).map_or(&[], |stack| stack)
+    }
+
+    /// What was typed, in the order in which it was given.
+    pub fn inputs(&self) -> &[InputRow] {
+        &self.inputs
     }
 
     /// What is at an address that the recording met.
@@ -334,6 +341,7 @@ struct Contents {
     symbols: BTreeMap<Addr, Symbol>,
     tasks: Vec<TaskRow>,
     console: Vec<ConsoleLine>,
+    inputs: Vec<InputRow>,
     end: Option<EndOfRun>,
     image: Vec<Frame>,
     image_bytes: u64,
@@ -423,6 +431,7 @@ impl Contents {
             }),
             Kind::Console => self.console(header, raw),
             Kind::Tasks => lines(raw).map(|rows| self.tasks.extend::<Vec<TaskRow>>(rows)),
+            Kind::Inputs => lines(raw).map(|rows| self.inputs.extend::<Vec<InputRow>>(rows)),
             Kind::End => json(raw).map(|end| self.end = Some(end)),
             Kind::Image | Kind::Events => None,
         })

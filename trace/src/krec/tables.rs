@@ -297,6 +297,18 @@ pub struct ConsoleLine {
     pub bytes: Vec<u8>,
 }
 
+/// A byte that came into the machine from outside: the journal of a run. Executing the image and the
+/// configuration again with the same journal is the same run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputRow {
+    /// When it was typed, in cycles; the receiver gets it at the first window from there on.
+    pub cycles: u64,
+    /// The device that received it: `serial0`.
+    pub device: String,
+    /// The byte.
+    pub byte: u8,
+}
+
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "how")]

@@ -13,8 +13,8 @@ use super::frame::{Kind, Packer, file_header};
 use super::tables::Stack;
 use super::varint::{put, put_signed};
 use super::{
-    ConsoleLine, EndOfRun, Error, MAX_RAW, Manifest, RecordedSchema, StreamHash, Symbol, SymbolRow,
-    TaskRow,
+    ConsoleLine, EndOfRun, Error, InputRow, MAX_RAW, Manifest, RecordedSchema, StreamHash, Symbol,
+    SymbolRow, TaskRow,
 };
 use crate::event::{Addr, Event, StackId};
 
@@ -50,6 +50,7 @@ pub struct Writer<W: Write> {
     stacks_written: usize,
     known: BTreeSet<Addr>,
     symbols: Lines,
+    inputs: Lines,
     console: Vec<u8>,
     console_lines: u32,
     console_line: Option<ConsoleLine>,
@@ -114,6 +115,7 @@ impl<W: Write> Writer<W> {
             stacks_written: 0,
             known: BTreeSet::new(),
             symbols: Lines::default(),
+            inputs: Lines::default(),
             console: Vec::new(),
             console_lines: 0,
             console_line: None,
@@ -238,6 +240,14 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
+    /// Records a byte that was typed. It is in the file before the events that follow it.
+    pub fn input(&mut self, input: &InputRow) -> Result<(), Error> {
+        if let Some(full) = self.inputs.push(input, "input")? {
+            self.frame(Kind::Inputs, 0, full.rows, &full.bytes)?;
+        }
+        Ok(())
+    }
+
     fn end_console_line(&mut self) {
         if let Some(line) = self.console_line.take() {
             put(&mut self.console, line.cycles);
@@ -283,6 +293,10 @@ impl<W: Write> Writer<W> {
     }
 
     fn flush_events(&mut self) -> Result<(), Error> {
+        let inputs = std::mem::take(&mut self.inputs);
+        if inputs.rows > 0 {
+            self.frame(Kind::Inputs, 0, inputs.rows, &inputs.bytes)?;
+        }
         self.flush_stacks()?;
         let symbols = std::mem::take(&mut self.symbols);
         if symbols.rows > 0 {

@@ -30,7 +30,7 @@ pub fn run(args: &CallsArgs) -> anyhow::Result<Exit> {
         );
     };
     let guest = Guest::of_recording(&recording, &args.guest)?;
-    let scenario = Scenario::again(recording.manifest(), guest, until(end))?;
+    let scenario = Scenario::again(&recording, guest, until(end))?;
     let mut calls = Calls::new(scenario.image()?, &args.from, &args.to)?;
     let mut machine = scenario.machine()?;
     calls.attach(&mut machine);
@@ -40,6 +40,7 @@ pub fn run(args: &CallsArgs) -> anyhow::Result<Exit> {
         progress: &progress,
         interrupt: &interrupt,
         console: false,
+        terminal: None,
     };
     let ended = session::watched(&mut machine, &mut calls, None, &outside, scenario.until);
     drop(progress);

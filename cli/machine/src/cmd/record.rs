@@ -13,6 +13,7 @@ use crate::interrupt::Interrupt;
 use crate::plan::Scenario;
 use crate::progress::Progress;
 use crate::session::{self, Finished, Outside};
+use crate::terminal::Terminal;
 
 /// Runs the command.
 pub fn run(args: &RecordArgs) -> anyhow::Result<Exit> {
@@ -21,10 +22,12 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<Exit> {
     let machine = scenario.machine()?;
     let interrupt = Interrupt::install()?;
     let progress = Progress::new("recording");
+    let terminal = scenario.at_terminal.then(Terminal::open).transpose()?;
     let outside = Outside {
         progress: &progress,
         interrupt: &interrupt,
         console: scenario.console,
+        terminal: terminal.as_ref(),
     };
     refuse_input_as_output(args)?;
     let file = File::create(&args.output)
@@ -42,6 +45,7 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<Exit> {
     file.into_inner()
         .map_err(io::IntoInnerError::into_error)
         .with_context(|| format!("cannot write {}", args.output.display()))?;
+    drop(terminal);
     drop(progress);
     summary(args, &scenario, &end, start.elapsed())?;
     Ok(match (&end.outcome, failure) {
@@ -82,7 +86,32 @@ fn refuse_input_as_output(args: &RecordArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Six lines: what was written, what ran, how it ended, how long it took, and the hashes.
+/// What the guest asked for and the machine does not have, by name, if it asked for anything.
+fn lacked(end: &EndOfRun) -> Option<String> {
+    let number = |text: &str| u32::from_str_radix(text.trim_start_matches("0x"), 16).ok();
+    let named = |kind: &str, text: &str, name: Option<&str>| match name {
+        Some(name) => format!("{kind} {text} ({name})"),
+        None => format!("{kind} {text}"),
+    };
+    let mut all = Vec::new();
+    for (counter, times) in &end.machine {
+        let what = if let Some(port) = counter.strip_prefix("unknown_port_") {
+            let at = number(port).and_then(|n| u16::try_from(n).ok());
+            named("port", port, at.and_then(emu::port_name))
+        } else if let Some(msr) = counter.strip_prefix("unknown_msr_") {
+            named("MSR", msr, number(msr).and_then(emu::msr_name))
+        } else if let Some(name) = counter.strip_prefix("unknown_instruction_") {
+            format!("instruction {name}")
+        } else {
+            continue;
+        };
+        all.push(format!("{what} x {times}"));
+    }
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
+/// A line each: what was written, what ran, how it ended, what it lacked (if anything), how long it
+/// took, and the hashes.
 fn summary(
     args: &RecordArgs,
     scenario: &Scenario,
@@ -125,6 +154,9 @@ fn summary(
         end.cycles % 1_000_000_000 / 1000,
         end.late_ipis
     )?;
+    if let Some(lacked) = lacked(end) {
+        writeln!(out, "not emulated: {lacked}")?;
+    }
     writeln!(
         out,
         "host: {:.2} s, {:.0} million instructions a second",

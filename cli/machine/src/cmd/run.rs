@@ -12,6 +12,7 @@ use crate::plan::Scenario;
 use crate::probes::ExtraProbes;
 use crate::progress::Progress;
 use crate::session::{self, Nobody, Outside};
+use crate::terminal::Terminal;
 
 /// The seed of the extra probes.
 const PROBE_SEED: u64 = 1;
@@ -26,10 +27,12 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     };
     let interrupt = Interrupt::install()?;
     let progress = Progress::new("running");
+    let terminal = scenario.at_terminal.then(Terminal::open).transpose()?;
     let outside = Outside {
         progress: &progress,
         interrupt: &interrupt,
         console: scenario.console,
+        terminal: terminal.as_ref(),
     };
     let ended = session::watched(
         &mut machine,
@@ -39,6 +42,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         scenario.until,
     );
     let (row, failure) = session::outcome_row(ended, &scenario)?;
+    drop(terminal);
     drop(progress);
     if let Some(failure) = failure {
         eprintln!("kreplay: the guest failed: {failure}");

@@ -35,7 +35,7 @@ pub fn run(args: &StateArgs) -> anyhow::Result<Exit> {
         OutcomeRow::PowerOff | OutcomeRow::Reset | OutcomeRow::GuestFailed { .. } => None,
         OutcomeRow::UntilReached | OutcomeRow::Interrupted => Some(Cycles(end.cycles)),
     });
-    let scenario = Scenario::again(recording.manifest(), guest, until)?;
+    let scenario = Scenario::again(&recording, guest, until)?;
     let Some(found) = execute(&scenario, wanted, args.at.len())? else {
         return Ok(Exit::Interrupted);
     };
@@ -136,6 +136,7 @@ fn execute(scenario: &Scenario, wanted: Wanted, count: usize) -> anyhow::Result<
         progress: &progress,
         interrupt: &interrupt,
         console: false,
+        terminal: None,
     };
     for (time, place) in wanted.times {
         let until = Some(Cycles(time));

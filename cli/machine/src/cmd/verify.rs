@@ -9,11 +9,13 @@ use trace::krec::{EndOfRun, OutcomeRow, Recording};
 
 use crate::args::VerifyArgs;
 use crate::exit::Exit;
+use crate::input;
 use crate::interrupt::Interrupt;
 use crate::plan::Scenario;
 use crate::probes::ExtraProbes;
 use crate::progress::Progress;
 use crate::session::{self, Outside};
+use crate::terminal::Terminal;
 
 /// One run, with its recording in memory.
 struct Run {
@@ -24,12 +26,22 @@ struct Run {
 
 /// Runs the command.
 pub fn run(args: &VerifyArgs) -> anyhow::Result<Exit> {
-    let scenario = Scenario::new(&args.scenario)?;
+    let mut scenario = Scenario::new(&args.scenario)?;
     let interrupt = Interrupt::install()?;
     let mut first: Option<Run> = None;
     for number in 1..=args.runs.get() {
         let probes = if number == 1 { 0 } else { args.probes };
-        let run = once(&scenario, (number, args.runs.get()), probes, &interrupt)?;
+        // Whoever types does so once: the other runs are typed what the first one was.
+        let terminal = match &first {
+            None => scenario.at_terminal.then(Terminal::open).transpose()?,
+            Some(first) => {
+                scenario.inputs = input::journal(&reading(first)?)?;
+                None
+            }
+        };
+        let outside = (terminal.as_ref(), &interrupt);
+        let run = once(&scenario, (number, args.runs.get()), probes, outside)?;
+        drop(terminal);
         if run.end.outcome == OutcomeRow::Interrupted {
             return Ok(Exit::Interrupted);
         }
@@ -60,13 +72,14 @@ fn once(
     scenario: &Scenario,
     (number, of): (u32, u32),
     probes: u32,
-    interrupt: &Interrupt,
+    (terminal, interrupt): (Option<&Terminal>, &Interrupt),
 ) -> anyhow::Result<Run> {
     let progress = Progress::new(&format!("run {number} of {of}"));
     let outside = Outside {
         progress: &progress,
         interrupt,
         console: scenario.console,
+        terminal,
     };
     // Each run has other places for its probes.
     let mut extra = match probes {
@@ -145,7 +158,10 @@ fn differs(a: &Run, b: &Run, number: u32) -> anyhow::Result<()> {
 }
 
 fn events(run: &Run) -> anyhow::Result<Vec<Event>> {
-    let recording =
-        Recording::from_bytes(Path::new("a recording in memory"), run.recording.clone())?;
-    Ok(recording.load_events()?)
+    Ok(reading(run)?.load_events()?)
+}
+
+fn reading(run: &Run) -> anyhow::Result<Recording> {
+    let name = Path::new("a recording in memory");
+    Ok(Recording::from_bytes(name, run.recording.clone())?)
 }
