@@ -230,7 +230,7 @@ fn ours(args: &ScenarioArgs) -> (String, String) {
 /// | `nokaslr` | the kernel lies where its names say; the loader leaves it no choice anyway |
 /// | `mitigations=off nopti` | this CPU does not speculate |
 /// | `tsc=reliable` | the TSC is the clock, nothing watches it |
-/// | `noapic pci=off` | there is no IOAPIC and no PCI |
+/// | `pci=off` | there is no PCI |
 /// | `idle=halt` | an idle CPU halts, and its time is jumped over |
 /// | `nowatchdog` | no watchdog threads beside those that are looked at |
 /// | `cryptomgr.notests audit=0 apparmor=0` | less boot that has nothing to do with scheduling |
@@ -238,7 +238,7 @@ fn ours(args: &ScenarioArgs) -> (String, String) {
 /// | `printk.devkmsg=on` | what init writes to /dev/kmsg comes out whole |
 /// | `panic=-1` | a panic ends the run at once |
 const LINUX: &str = "console=ttyS0 earlyprintk=serial,ttyS0,115200 nokaslr mitigations=off nopti tsc=reliable \
-     noapic pci=off idle=halt nowatchdog cryptomgr.notests audit=0 apparmor=0 8250.nr_uarts=1 \
+     pci=off idle=halt nowatchdog cryptomgr.notests audit=0 apparmor=0 8250.nr_uarts=1 \
      printk.devkmsg=on panic=-1";
 
 fn linux(args: &ScenarioArgs) -> anyhow::Result<(String, String)> {

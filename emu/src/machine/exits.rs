@@ -60,12 +60,15 @@ impl Machine {
             return;
         }
         self.deliver_messages();
-        if self.core.board.take_rescheduled() && self.alone {
-            // What happens by itself does so at the start of a window, whoever is alone.
+        let board = &mut self.core.board;
+        if (board.take_rescheduled() || board.end().is_some()) && self.alone {
+            // What happens by itself does so at the start of a window, whoever is alone; and the end of
+            // a run is that of its window.
             let quantum = self.config.quantum.0;
             let now = self.core.count;
-            let event = self.core.board.next_event(now);
-            let held = self.core.board.holds_back(now).then_some(now + 1);
+            let event = board.next_event(now);
+            let next = board.holds_back(now) || board.end().is_some();
+            let held = next.then_some(now + 1);
             if let Some(time) = event.into_iter().chain(held).min() {
                 let windows = time.saturating_sub(self.window).div_ceil(quantum).max(1);
                 self.slice_end = self.slice_end.min(self.window + windows * quantum);
