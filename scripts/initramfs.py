@@ -28,7 +28,6 @@ def main():
     files = {name: (stat.S_IFDIR | 0o755, b"", (0, 0)) for name in ("bin", "dev", "proc", "sys", "tmp")}
     # The kernel opens it for init before anything is mounted.
     files["dev/console"] = (stat.S_IFCHR | 0o600, b"", (5, 1))
-    files["dev/kmsg"] = (stat.S_IFCHR | 0o600, b"", (1, 11))
     files["dev/null"] = (stat.S_IFCHR | 0o666, b"", (1, 3))
     for applet in APPLETS:
         files["bin/" + applet] = (stat.S_IFLNK | 0o777, b"busybox", (0, 0))

@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Fetches an unmodified Linux to run as a guest: Debian 12's stock cloud kernel 6.1, its vmlinux with DWARF, and
-# busybox; makes an initial RAM disk of busybox and cli/tests/linux/init. Nothing is installed: the packages are
-# downloaded and three files taken out of them. Prints the folder with `vmlinuz`, `vmlinux`, `initrd.cpio` and
-# `packages`, which names what they came from. What is there already is kept: delete the folder to fetch anew.
+# busybox. Nothing is installed: the packages are downloaded and three files taken out of them. Prints the folder
+# with `vmlinuz`, `vmlinux`, `busybox` and `packages`, which names what they came from. What is there already is
+# kept: delete the folder to fetch anew. With an argument, also makes an initial RAM disk of busybox and
+# cli/tests/linux/init in that file.
 #
 # The folder: $KREPLAY_LINUX_GUEST, else kreplay/linux-guest in $XDG_CACHE_HOME or ~/.cache. It takes 0.6 GB.
+here=$PWD
+case ${1:-} in /*) here= ;; esac
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # Standard output is for the folder's name.
 exec 3>&1 >&2
@@ -84,7 +87,9 @@ fetch() {
 }
 
 [ -f "$guest/packages" ] || fetch
-command -v python3 >/dev/null || install_packages Python python3,python3,python
-python3 scripts/initramfs.py "$guest/busybox" cli/tests/linux/init "$guest/initrd.new"
-if cmp -s "$guest/initrd.new" "$guest/initrd.cpio"; then rm "$guest/initrd.new"; else mv "$guest/initrd.new" "$guest/initrd.cpio"; fi
+if [ $# -gt 0 ]; then
+    command -v python3 >/dev/null || install_packages Python python3,python3,python
+    # Elsewhere than in the shared folder: another checkout may have another script.
+    python3 scripts/initramfs.py "$guest/busybox" cli/tests/linux/init "$here/$1"
+fi
 echo "$guest" >&3

@@ -34,6 +34,9 @@ step "lints"
 cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 cargo run --quiet --locked -p kreplay-image --example lint -- kernel-image "$CARGO_TARGET_DIR/kernel-lint"
 
+step "the Linux guest"
+scripts/linux-guest.sh >/dev/null
+
 step "tests"
 export KREPLAY_PYTHON="$VENV/bin/python"
 log="$CARGO_TARGET_DIR/test.log"

@@ -202,6 +202,20 @@ pub fn outcome_row(
     scenario: &Scenario,
 ) -> Result<(OutcomeRow, Option<String>), emu::Error> {
     match ended.outcome {
+        // A kernel that panicked and then gave up by itself, as `panic=-1` makes Linux do.
+        Ok(outcome @ (Outcome::PowerOff | Outcome::Reset)) if let Some(panic) = ended.panic => {
+            let how = match outcome {
+                Outcome::PowerOff => "switched the machine off",
+                _ => "reset the machine",
+            };
+            let error = format!("{panic}\n  then: the guest {how}");
+            Ok((
+                OutcomeRow::GuestFailed {
+                    error: error.clone(),
+                },
+                Some(error),
+            ))
+        }
         Ok(Outcome::PowerOff) => Ok((OutcomeRow::PowerOff, None)),
         Ok(Outcome::Reset) => Ok((OutcomeRow::Reset, None)),
         Ok(Outcome::UntilReached) => Ok((OutcomeRow::UntilReached, None)),
