@@ -128,6 +128,38 @@ fn works_share_an_episode_and_the_last_takes_the_tail() {
     assert_eq!(r.guarantee().map(|w| w.queue.seq), Some(1));
 }
 
+/// cpu1 wakes the stopper for A at 1,800 of its clock; in the order B has been queued by then, at 2,000
+/// of cpu2's. The stopper is awake when B is queued: queue>wake 0, and wake>run from the queueing.
+#[test]
+fn a_wake_up_before_the_queueing_is_another_works() {
+    let b = Work {
+        work: 0x302,
+        ..PLAIN
+    };
+    let mut t = Trace::new(3);
+    t.at(1, 1_790).work_queue("q q caller", PLAIN, -1);
+    t.at(2, 2_000).work_queue("q q caller", b, -1);
+    t.at(1, 1_800).waking(STOP0, 0);
+    t.at(0, 2_500).switch(IDLE0, R, STOP0);
+    t.at(0, 2_600).work_start(PLAIN, -1);
+    t.at(0, 2_700).work_done(PLAIN, NOBODY);
+    t.at(0, 2_800).work_start(b, -1);
+    t.at(0, 2_900).work_done(b, NOBODY);
+    let r = report(&t);
+    let [a, b] = &r.works[..] else {
+        panic!("two works")
+    };
+    assert_eq!(
+        (a.queue_to_wake_ns(), a.wake_to_run_ns()),
+        (Some(10), Some(800))
+    );
+    assert_eq!(
+        (b.queue_to_wake_ns(), b.wake_to_run_ns()),
+        (Some(0), Some(800))
+    );
+    assert_eq!(b.waking, None);
+}
+
 /// No victim, no loss: on an idle CPU, and after a task that has just gone to sleep. An episode
 /// without a work is an overhead row.
 ///

@@ -421,10 +421,12 @@ impl<'s> Tracker<'s> {
         open.asleep = self.tasks.get(&open.task_pid) == Some(&TaskState::Asleep);
         let work = &mut self.works[open.id.0];
         work.start = Some(at.point);
-        // A wake-up that comes after the start on causal time found the stopper awake.
+        // A wake-up after the start on causal time found the stopper awake; one before the queueing, for
+        // another work, had it awake by then.
+        let waited = work.queue.time_ns..=at.point.time_ns;
         work.waking = work
             .waking
-            .filter(|waking| waking.time_ns <= at.point.time_ns);
+            .filter(|waking| waited.contains(&waking.time_ns));
         if let Some(episode) = &self.current[cpu as usize] {
             work.previous_done = episode.previous_done();
             work.switched_in = Some(episode.begin());

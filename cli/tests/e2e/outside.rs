@@ -73,6 +73,19 @@ fn python_recomputes_stop_machine_and_the_guarantee() {
 }
 
 #[test]
+fn python_recomputes_every_stopper_row_and_every_cause() {
+    for cpus in [2, 4, 8] {
+        let folder = tables(cpus);
+        let works = report("stopper", cpus, &["stopper"]);
+        let moves = report("moves", cpus, &["migration"]);
+        python_script(
+            "stopper_rows.py",
+            &[text(&folder), text(&works), text(&moves)],
+        );
+    }
+}
+
+#[test]
 fn duckdb_polars_and_pandas_read_every_table_alike() {
     let folder = tables(2);
     python_script("read_tables.py", &[text(&folder)]);
