@@ -43,9 +43,12 @@ pub enum Command {
     /// Pictures of a recording, as SVG or PNG
     #[command(subcommand)]
     Plot(Plot),
-    /// The tasks at the end of the run
+    /// The tasks at the end of the run, or at any instant of it
     #[command(after_help = include_str!("help/ps.txt"))]
-    Ps(ReportArgs),
+    Ps(PsArgs),
+    /// The runqueues at any instant of the run: who runs, who waits in which order, stopper works
+    #[command(after_help = include_str!("help/runq.txt"))]
+    Runq(RunqArgs),
     /// Where two recordings part, and by how much
     #[command(after_help = include_str!("help/diff.txt"))]
     Diff(DiffArgs),
@@ -129,6 +132,49 @@ pub struct ReportArgs {
     /// Print this table only; csv has room for one and takes the first by default
     #[arg(long, value_name = "NAME")]
     pub table: Option<String>,
+}
+
+/// `ps`.
+#[derive(Args, Debug)]
+pub struct PsArgs {
+    /// What every report takes.
+    #[command(flatten)]
+    pub report: ReportArgs,
+    /// At this instant, by running the recording again: 12.5ms, 3s, @18342, boot, end [default: the
+    /// end, from the recording]
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<TimeArg>,
+    /// Where the guest's files are.
+    #[command(flatten)]
+    pub guest: GuestArgs,
+}
+
+/// `runq`.
+#[derive(Args, Debug)]
+pub struct RunqArgs {
+    /// What every report takes.
+    #[command(flatten)]
+    pub report: ReportArgs,
+    /// At this instant, by running the recording again: 12.5ms, 3s, @18342, boot, end
+    #[arg(long, value_name = "TIME", default_value = "end")]
+    pub at: TimeArg,
+    /// Where the guest's files are.
+    #[command(flatten)]
+    pub guest: GuestArgs,
+}
+
+/// Where the files are that a recording does not hold; passed on to `kreplay-machine`.
+#[derive(Args, Debug)]
+pub struct GuestArgs {
+    /// With --at: the kernel, where the recording does not hold it and it has moved
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// With --at: the file with that kernel's DWARF, if it has moved
+    #[arg(long, value_name = "FILE")]
+    pub debug: Option<PathBuf>,
+    /// With --at: the initial RAM disk, if it has moved
+    #[arg(long, value_name = "FILE")]
+    pub initrd: Option<PathBuf>,
 }
 
 /// A number of rows, or `None` for all.

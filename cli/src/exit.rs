@@ -12,6 +12,8 @@ pub enum Exit {
     Differs,
     /// Two things cannot be compared; the command has said why.
     CannotCompare,
+    /// `kreplay-machine` failed, has said why, and this is its code.
+    OfMachine(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -20,6 +22,7 @@ impl From<Exit> for ExitCode {
             Exit::Done => 0,
             Exit::Differs => 1,
             Exit::CannotCompare => BAD_INPUT,
+            Exit::OfMachine(code) => code,
         })
     }
 }

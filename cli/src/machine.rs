@@ -5,11 +5,11 @@ use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, anyhow};
 
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 
 /// Names another `kreplay-machine` than the one beside this executable.
 pub const OVERRIDE: &str = "KREPLAY_MACHINE";
@@ -18,6 +18,26 @@ pub const OVERRIDE: &str = "KREPLAY_MACHINE";
 /// and the exit code need no forwarding.
 pub fn execute(command: &str, args: Vec<OsString>) -> anyhow::Result<Exit> {
     become_machine(command, &args).map(|never| match never {})
+}
+
+/// Executes `kreplay-machine command args...` and waits: its exit code, and what it wrote to its
+/// standard output. Its errors and its progress go where ours go.
+pub fn ask(command: &str, args: &[OsString]) -> anyhow::Result<(u8, String)> {
+    let path = path()?;
+    let output = Command::new(&path)
+        .arg(command)
+        .args(args)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot execute {}", path.display()))?;
+    let code = match output.status.code() {
+        Some(code) => u8::try_from(code).unwrap_or(exit::BAD_INPUT),
+        None => return Err(anyhow!("{} was killed ({})", path.display(), output.status)),
+    };
+    let text = String::from_utf8(output.stdout)
+        .with_context(|| format!("{} wrote no text", path.display()))?;
+    Ok((code, text))
 }
 
 fn become_machine(command: &str, args: &[OsString]) -> anyhow::Result<Infallible> {

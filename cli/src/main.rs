@@ -49,6 +49,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Plot(Plot::Latency(args)) => cmd::plot::latency(&args),
         Command::Plot(Plot::StopMachine(args)) => cmd::plot::stop_machine(&args),
         Command::Ps(args) => cmd::ps::run(&args),
+        Command::Runq(args) => cmd::runq::run(&args),
         Command::Diff(args) => cmd::diff::run(&args),
         Command::Export(Export::Perfetto(args)) => cmd::export::perfetto(&args),
         Command::Export(Export::TraceDat(args)) => cmd::export::trace_dat(&args),

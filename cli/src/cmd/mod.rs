@@ -8,6 +8,7 @@ pub mod image;
 pub mod known;
 pub mod plot;
 pub mod ps;
+pub mod runq;
 
 use std::fmt;
 use std::io::{self, Write};

@@ -8,6 +8,7 @@ mod determinism;
 mod diff;
 mod edited_kernel;
 mod guest_failed;
+mod instants;
 mod interrupted;
 mod invariants;
 mod known;

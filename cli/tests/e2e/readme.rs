@@ -78,6 +78,7 @@ fn every_command_has_a_help_with_an_example() {
         "plot latency",
         "plot stop-machine",
         "ps",
+        "runq",
         "diff",
         "export perfetto",
         "export trace.dat",
