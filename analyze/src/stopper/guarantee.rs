@@ -5,7 +5,8 @@
 //! and of the interrupts sent there; each piece gets the first [`Part`] that matches. The pieces touch,
 //! so they sum to the whole. An interrupt that finds interrupts on takes a *flight*: the shortest
 //! send→entry of its vector in this recording, which is the machine's latency and the instructions
-//! around it. It lands at the next legal stop, so one that is late by no more than the longest stretch
+//! around it; it is measured on raw clocks, for the machine delivers by them and a hand-off may have pushed
+//! the sending's causal time. It lands at the next legal stop, so one that is late by no more than the longest stretch
 //! between two of those was still in flight; one that is later found interrupts off.
 
 use std::collections::BTreeMap;
@@ -265,7 +266,9 @@ fn handler_ends(data: &EventData) -> bool {
 struct Sent {
     vector: Vector,
     seq: u64,
+    /// In causal time, and on the sender's raw clock.
     time_ns: u64,
+    raw_ns: u64,
     /// The receiver's raw clock before which it cannot land.
     due_cycles: u64,
 }
@@ -276,6 +279,7 @@ impl Sent {
             vector,
             seq: event.event.seq,
             time_ns: event.time_ns,
+            raw_ns: event.time_ns - event.pushed_ns,
             due_cycles: event.event.cycles.saturating_add(latency),
         }
     }
@@ -306,7 +310,7 @@ impl Flights {
         };
         let outstanding = &mut self.outstanding[event.event.cpu as usize];
         for sent in outstanding.iter().filter(|s| s.lands(vector, event.event)) {
-            let ns = event.time_ns.saturating_sub(sent.time_ns);
+            let ns = (event.time_ns - event.pushed_ns).saturating_sub(sent.raw_ns);
             let shortest = self.shortest.entry(vector).or_insert(ns);
             *shortest = ns.min(*shortest);
         }
@@ -691,14 +695,14 @@ fn due(open: &Open, flights: &BTreeMap<Vector, u64>, stretch_ns: u64) -> Vec<(u6
         let mut marks = open.marks.iter();
         let entry =
             marks.find(|mark| matches!(&mark.change, Change::Entered(l) if l.contains(&seq)));
-        entry.map(|entry| entry.at.time_ns)
+        entry.map(|entry| entry.at.time_ns - entry.at.pushed_ns)
     };
     let mut due = Vec::new();
     for sent in before.chain(later) {
-        let at = sent.time_ns + flights.get(&sent.vector).copied().unwrap_or(0);
+        let at = sent.raw_ns + flights.get(&sent.vector).copied().unwrap_or(0);
         let late = landed(sent.seq).is_none_or(|landed| landed > at + stretch_ns);
         if late {
-            due.push((at, sent.seq, Change::Due(sent.seq)));
+            due.push((at.max(sent.time_ns), sent.seq, Change::Due(sent.seq)));
         }
     }
     due

@@ -176,8 +176,9 @@ def wait_parts(work, events, sent, flight, stretch, timeline):
             sends.append((clamp(send.time_ns), send.seq))
         since = (clamp(send.time_ns), send.seq) if send.seq > begin.seq else (begin.time_ns, begin.seq)
         until = (clamp(entry.time_ns), entry.seq) if entry and entry.seq < end.seq else (end.time_ns, end.seq)
-        due = send.time_ns + flight[one["vector"]]
-        if entry and entry.seq < end.seq and entry.time_ns <= due + stretch:
+        raw_due = send.row["cycles"] + flight[one["vector"]]
+        due = max(send.time_ns, raw_due)
+        if entry and entry.seq < end.seq and entry.row["cycles"] <= raw_due + stretch:
             flights.append((since, until))
         else:
             flights.append((since, (clamp(due), send.seq)))
@@ -226,7 +227,7 @@ def guarantee(events, report, latency, stretch):
     flight = {}
     for one in flying:
         if one["entry"]:
-            ns = max(one["entry"].time_ns - one["send"].time_ns, 0)
+            ns = max(one["entry"].row["cycles"] - one["send"].row["cycles"], 0)
             flight[one["vector"]] = min(ns, flight.get(one["vector"], ns))
     # An interrupt is for the stopper if the last thing its sender did before was about the stopper.
     cpus = {event.cpu for event in events}
