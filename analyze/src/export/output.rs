@@ -6,18 +6,19 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// A file in the making. Dropped before [`finish`](OutFile::finish), it leaves nothing behind.
-pub(super) struct OutFile {
-    /// The name it is to have, which errors say.
-    path: PathBuf,
+/// A file that is being written under another name. Dropped before [`commit`](Partial::commit), it leaves
+/// nothing behind.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    /// The name it is to have.
+    target: PathBuf,
     /// The name it has until then; none for a device or a pipe, which is written straight into.
     partial: Option<PathBuf>,
-    file: BufWriter<File>,
-    bytes: u64,
 }
 
-impl OutFile {
-    pub(super) fn create(path: &Path) -> Result<OutFile, Error> {
+impl Partial {
+    /// Creates the file.
+    pub(crate) fn create(path: &Path) -> Result<(Partial, File), Error> {
         let refused = |source| Error::Write {
             path: path.to_owned(),
             source,
@@ -33,8 +34,47 @@ impl OutFile {
             Err(_) => (path.to_owned(), Some(partial_name(path))),
         };
         let file = File::create(partial.as_ref().unwrap_or(&target)).map_err(refused)?;
+        Ok((Partial { target, partial }, file))
+    }
+
+    /// The name that it is to have.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Gives the file its name, after everything has been written.
+    pub(crate) fn commit(mut self) -> Result<PathBuf, Error> {
+        if let Some(partial) = &self.partial {
+            fs::rename(partial, &self.target).map_err(|source| Error::Write {
+                path: self.target.clone(),
+                source,
+            })?;
+            self.partial = None;
+        }
+        Ok(self.target.clone())
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if let Some(partial) = &self.partial {
+            // Nobody is left to be told; the name says that the file is partial.
+            let _ = fs::remove_file(partial);
+        }
+    }
+}
+
+/// A file in the making. Dropped before [`finish`](OutFile::finish), it leaves nothing behind.
+pub(super) struct OutFile {
+    partial: Partial,
+    file: BufWriter<File>,
+    bytes: u64,
+}
+
+impl OutFile {
+    pub(super) fn create(path: &Path) -> Result<OutFile, Error> {
+        let (partial, file) = Partial::create(path)?;
         Ok(OutFile {
-            path: target,
             partial,
             file: BufWriter::with_capacity(1 << 18, file),
             bytes: 0,
@@ -59,27 +99,14 @@ impl OutFile {
     pub(super) fn finish(mut self) -> Result<u64, Error> {
         let flushed = self.file.flush();
         flushed.map_err(|source| self.refused(source))?;
-        if let Some(partial) = &self.partial {
-            let renamed = fs::rename(partial, &self.path);
-            renamed.map_err(|source| self.refused(source))?;
-            self.partial = None;
-        }
+        self.partial.commit()?;
         Ok(self.bytes)
     }
 
     fn refused(&self, source: std::io::Error) -> Error {
         Error::Write {
-            path: self.path.clone(),
+            path: self.partial.target().to_owned(),
             source,
-        }
-    }
-}
-
-impl Drop for OutFile {
-    fn drop(&mut self) {
-        if let Some(partial) = &self.partial {
-            // Nobody is left to be told; the name says that the file is partial.
-            let _ = fs::remove_file(partial);
         }
     }
 }

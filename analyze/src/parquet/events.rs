@@ -1,6 +1,6 @@
 //! The tables of events, from the schema that every kind of event declares.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use trace::event::{EventData, EventSchema, FieldType, FieldValue};
 use trace::krec::BASE_COLUMNS;
@@ -8,6 +8,7 @@ use trace::krec::BASE_COLUMNS;
 use super::file::{Cell, Dtype, TableFile};
 use crate::Error;
 use crate::causal::Stamped;
+use crate::export::output::Partial;
 use crate::names;
 use crate::source::Source;
 
@@ -74,7 +75,7 @@ impl Tables {
         }
     }
 
-    pub(super) fn finish(self) -> Result<Vec<PathBuf>, Error> {
+    pub(super) fn finish(self) -> Result<Vec<Partial>, Error> {
         self.0.into_iter().map(TableFile::finish).collect()
     }
 }

@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use polars::io::parquet::write::KeyValueMetadata;
 use polars::prelude::*;
 
 use crate::Error;
+use crate::export::output::Partial;
 use crate::table::Value;
 
 /// Rows of one row group, which is what is held in memory.
@@ -98,7 +99,7 @@ impl Values {
 
 /// A file that is being written.
 pub(super) struct TableFile {
-    path: PathBuf,
+    partial: Partial,
     names: Vec<String>,
     values: Vec<Values>,
     rows: usize,
@@ -115,10 +116,7 @@ impl TableFile {
         docs: Vec<(String, String)>,
     ) -> Result<TableFile, Error> {
         let path = dir.join(format!("{name}.parquet"));
-        let file = File::create(&path).map_err(|source| Error::Write {
-            path: path.clone(),
-            source,
-        })?;
+        let (partial, file) = Partial::create(&path)?;
         let schema: Schema = columns
             .iter()
             .map(|(name, dtype)| {
@@ -138,7 +136,7 @@ impl TableFile {
             .batched(&schema)
             .map_err(|e| refused(&path, &e))?;
         Ok(TableFile {
-            path,
+            partial,
             values: columns
                 .iter()
                 .map(|(_, dtype)| Values::new(*dtype))
@@ -172,16 +170,18 @@ impl TableFile {
         let written =
             DataFrame::new(self.rows, columns).and_then(|frame| self.writer.write_batch(&frame));
         self.rows = 0;
-        written.map_err(|e| refused(&self.path, &e))
+        written.map_err(|e| refused(self.partial.target(), &e))
     }
 
-    /// Writes the footer.
-    pub(super) fn finish(mut self) -> Result<PathBuf, Error> {
+    /// Writes the footer. The file is complete then, and has its name when all are.
+    pub(super) fn finish(mut self) -> Result<Partial, Error> {
         if self.rows > 0 {
             self.flush()?;
         }
-        self.writer.finish().map_err(|e| refused(&self.path, &e))?;
-        Ok(self.path)
+        self.writer
+            .finish()
+            .map_err(|e| refused(self.partial.target(), &e))?;
+        Ok(self.partial)
     }
 }
 

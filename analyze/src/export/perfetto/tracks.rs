@@ -7,9 +7,6 @@ use super::wire::Message;
 use super::{Packets, Sequence};
 use crate::Error;
 
-/// The task that all kernel threads are children of.
-const KTHREADD: i32 = 2;
-
 /// Where something is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Track {
@@ -87,23 +84,14 @@ impl<'s> Names<'s> {
     pub(super) fn describe(&self, cpus: u32, packets: &mut Packets) -> Result<(), Error> {
         packets.packet(|packet| {
             packet.message(2, |tree| {
+                // Each task is a process of its own: what is shown on a CPU has its process's name and
+                // colour. A child of kthreadd is shown among the kernel threads all the same.
                 for (pid, task) in self.tasks {
-                    let process = self.process(*pid);
-                    let name = task.comm.to_text();
-                    // A thread of another process, or a process and its first thread.
-                    if process == *pid {
-                        tree.message(1, |m| {
-                            m.int(1, (*pid).into());
-                            m.int(2, task.parent.unwrap_or(0).into());
-                            m.text(3, &name);
-                        });
-                    } else {
-                        tree.message(2, |m| {
-                            m.int(1, (*pid).into());
-                            m.int(3, process.into());
-                            m.text(2, &name);
-                        });
-                    }
+                    tree.message(1, |m| {
+                        m.int(1, (*pid).into());
+                        m.int(2, task.parent.unwrap_or(0).into());
+                        m.text(3, &task.comm.to_text());
+                    });
                 }
             });
         })?;
@@ -112,7 +100,7 @@ impl<'s> Names<'s> {
             describe(Sequence::Threads, packets, |m| {
                 m.uint(descriptor::UUID, thread.uuid());
                 m.message(descriptor::THREAD, |m| {
-                    m.int(1, self.process(*pid).into());
+                    m.int(1, (*pid).into());
                     m.int(2, (*pid).into());
                 });
             })?;
@@ -160,14 +148,6 @@ impl<'s> Names<'s> {
             m.text(descriptor::NAME, "moves");
             m.uint(descriptor::PARENT_UUID, Track::Thread(pid).uuid());
         })
-    }
-
-    /// The process that a thread belongs to: all kernel threads are shown as kthreadd's.
-    fn process(&self, pid: i32) -> i32 {
-        match self.tasks.get(&pid).and_then(|task| task.parent) {
-            Some(KTHREADD) => KTHREADD,
-            _ => pid,
-        }
     }
 }
 

@@ -118,6 +118,10 @@ fn kallsyms(source: &dyn Source, survey: &Survey) -> String {
             functions.insert(start, names::linux_name(&symbol.name));
         }
     }
+    // A function ends for the readers where the next begins, and the last one never names an address.
+    if let Some(last) = survey.code.last() {
+        functions.insert(last.0.saturating_add(1), "_etext");
+    }
     functions
         .iter()
         .map(|(start, name)| format!("{start:016x} t {name}\n"))
