@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use trace::time_arg::TimeArg;
 
 pub use plot::{Curves, LatencyPlotArgs, Plot, PlotArgs, StopMachinePlotArgs, TimelineArgs};
 pub use reports::{CpuList, LatencyArgs, MapArgs, RunqlatArgs, TimehistArgs, Window};

@@ -30,7 +30,7 @@ fn states(krec: &Path, at: &[String]) -> Vec<State> {
         command.arg("--at").arg(at);
     }
     let ran = finish(&mut command).expect(code::DONE);
-    let states = ran.stdout.lines().map(|line| State::from_line(line));
+    let states = ran.stdout.lines().map(State::from_line);
     states.collect::<Result<_, _>>().unwrap()
 }
 
