@@ -7,6 +7,8 @@
 //! chain of a milestone shows the way from `start_kernel`. What a recording does not have, because its
 //! kernel lacks the function or an older kreplay recorded it, is named and not made up.
 
+pub mod chart;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use trace::event::{EventData, StackId};
@@ -29,6 +31,8 @@ pub struct Milestone {
     pub time_ns: u64,
     /// Where.
     pub cpu: u32,
+    /// The task that was there; none for a line of the console.
+    pub tid: Option<i32>,
     /// `function`, `cpu` or `console`.
     pub kind: &'static str,
     /// The function, what the CPU does, or the line.
@@ -185,6 +189,7 @@ impl Tracker<'_> {
         self.milestones.push(Milestone {
             time_ns: event.time_ns,
             cpu: event.event.cpu,
+            tid: Some(event.event.pid),
             kind,
             what,
             seq: Some(event.event.seq),
@@ -211,6 +216,7 @@ impl Tracker<'_> {
             self.milestones.push(Milestone {
                 time_ns: info.ns(line.cycles),
                 cpu: line.cpu,
+                tid: None,
                 kind: "console",
                 what: printable(text),
                 seq: None,

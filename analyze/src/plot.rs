@@ -6,6 +6,7 @@
 //! `condense` what to do where there is more to draw than there are pixels.
 
 mod axis;
+pub mod boot;
 mod canvas;
 mod condense;
 pub mod latency;

@@ -46,6 +46,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Plot(Plot::Timeline(args)) => cmd::plot::timeline(&args),
         Command::Plot(Plot::Migration(args)) => cmd::plot::migration(&args),
         Command::Plot(Plot::Matrix(args)) => cmd::plot::matrix(&args),
+        Command::Plot(Plot::Boot(args)) => cmd::plot::boot(&args),
         Command::Plot(Plot::Latency(args)) => cmd::plot::latency(&args),
         Command::Plot(Plot::StopMachine(args)) => cmd::plot::stop_machine(&args),
         Command::Ps(args) => cmd::ps::run(&args),

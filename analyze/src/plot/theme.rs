@@ -89,6 +89,16 @@ pub(super) const STATES: [RGBColor; 4] = [
     RGBColor(0x00, 0x99, 0x88),
 ];
 
+/// Steps of a boot, by how deep they were called.
+pub(super) const DEPTHS: [RGBColor; 4] = [
+    RGBColor(0x44, 0x77, 0xaa),
+    RGBColor(0x66, 0xcc, 0xee),
+    RGBColor(0xcc, 0xbb, 0x44),
+    RGBColor(0xbb, 0xbb, 0xbb),
+];
+/// A thread on a CPU.
+pub(super) const RUNNING: RGBColor = RGBColor(0x22, 0x88, 0x33);
+
 /// Font sizes in pixels.
 pub(super) const TITLE: i32 = 16;
 pub(super) const TEXT: i32 = 12;

@@ -245,6 +245,12 @@ impl Trace {
         )
     }
 
+    /// `stack`: innermost first, with the function itself.
+    pub fn milestone(&mut self, name: &'static str, stack: &'static str) -> &mut Trace {
+        let func = self.address(name);
+        self.event(stack, BootMilestone { func })
+    }
+
     pub fn fork(&mut self, parent: T, child: T) -> &mut Trace {
         self.event(
             "",

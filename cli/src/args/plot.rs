@@ -20,6 +20,9 @@ pub enum Plot {
     /// How long things take: the share that took at most so long, by kind
     #[command(after_help = include_str!("../help/plot-latency.txt"))]
     Latency(LatencyPlotArgs),
+    /// The steps of the boot and the threads that it makes
+    #[command(after_help = include_str!("../help/plot-boot.txt"))]
+    Boot(PlotArgs),
     /// The states of one stop_machine on each CPU
     #[command(after_help = include_str!("../help/plot-stop-machine.txt"))]
     StopMachine(StopMachinePlotArgs),

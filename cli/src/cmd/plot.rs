@@ -9,7 +9,7 @@ use analyze::migration::matrix::Matrix;
 use analyze::source::Recorded;
 use analyze::stopmachine::{self, Request};
 use analyze::timeline::{self, Window};
-use analyze::{distribution, migration, plot};
+use analyze::{boot, distribution, migration, plot};
 use anyhow::{Context, bail};
 use trace::time_arg::TimeArg;
 
@@ -56,6 +56,14 @@ pub fn matrix(args: &PlotArgs) -> anyhow::Result<Exit> {
     let recording = super::open(&args.recording)?;
     let moves = migration::analyze(&Recorded::new(&recording)?)?;
     output.write(&plot::matrix::svg(&Matrix::of(&moves))?)
+}
+
+/// `kreplay plot boot`.
+pub fn boot(args: &PlotArgs) -> anyhow::Result<Exit> {
+    let output = Output::of(args, "boot")?;
+    let recording = super::open(&args.recording)?;
+    let chart = boot::chart::analyze(&Recorded::new(&recording)?)?;
+    output.write(&plot::boot::svg(&chart)?)
 }
 
 /// `kreplay plot latency`.

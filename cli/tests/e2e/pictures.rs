@@ -17,7 +17,14 @@ fn plot(args: &[&str], name: &str) -> Vec<u8> {
 fn pictures_are_the_same_bytes_every_time_and_can_be_read() {
     for cpus in [2, 8] {
         let krec = recording(cpus);
-        for kind in ["timeline", "migration", "matrix", "latency", "stop-machine"] {
+        for kind in [
+            "timeline",
+            "migration",
+            "matrix",
+            "latency",
+            "boot",
+            "stop-machine",
+        ] {
             let name = format!("{kind}-{cpus}.svg");
             let first = plot(&[kind, text(&krec)], &name);
             let second = plot(&[kind, text(&krec)], &format!("{kind}-{cpus}-again.svg"));

@@ -1,6 +1,6 @@
 """Reads a plot with an XML parser: well-formed, texts that do not overlap, lanes of at least 16 px.
 
-usage: svg_check.py FILE timeline|migration|matrix|latency|stop-machine CPUS
+usage: svg_check.py FILE timeline|migration|matrix|latency|boot|stop-machine CPUS
 """
 
 import sys
