@@ -89,9 +89,11 @@ fn unescape(text: &str) -> anyhow::Result<Vec<u8>> {
             Some(b'\\') => b'\\',
             Some(b'x') => {
                 let digits: String = rest.by_ref().take(2).map(char::from).collect();
-                let number = u8::from_str_radix(&digits, 16);
-                number
-                    .with_context(|| format!("`\\x{digits}`: two hexadecimal digits are needed"))?
+                match u8::from_str_radix(&digits, 16) {
+                    // from_str_radix would take a sign.
+                    Ok(byte) if digits.bytes().filter(u8::is_ascii_hexdigit).count() == 2 => byte,
+                    _ => bail!("`\\x{digits}`: two hexadecimal digits are needed"),
+                }
             }
             Some(other) => bail!(
                 "`\\{}` is no byte; a backslash is `\\\\`",
@@ -134,6 +136,7 @@ mod tests {
         refused("1ms", "line 1: nothing is typed");
         refused("1ms \\q", "line 1: `\\q` is no byte");
         refused("1ms \\x4", "two hexadecimal digits");
+        refused("1ms \\x+4", "two hexadecimal digits");
         refused("1ms \\", "a backslash at the end");
         refused("@7 a", "no time");
     }
