@@ -311,9 +311,14 @@ def causes(events, report, names):
     told = {row["migrate_seq"]: row for row in report["moves"] if row["kind"] == "move"}
     queued, masks, counts = {}, {}, {}
     by_start = {w["start"].seq: w for w in works(events) if w["start"]}
-    running, fallback = {}, {}
+    running, fallback, first = {}, {}, {}
     for e in events:
-        if e.kind == "stop_work_start":
+        if e.kind == "stop_work_queue":
+            # The first work of a request; a pending that is completed is another one the next time.
+            first.setdefault(request(e.row), e)
+        elif e.kind == "stop_complete":
+            first.pop(("pending", e.row["pending"]), None)
+        elif e.kind == "stop_work_start":
             running[e.cpu] = by_start[e.seq]
         elif e.kind == "stop_work_done":
             running.pop(e.cpu, None)
@@ -331,7 +336,9 @@ def causes(events, report, names):
             stack = names[e.stack]
             row = told[e.seq]
             if row["path"] == "stopper":
-                stack = names[running[e.cpu]["queue"].stack]
+                queue = running[e.cpu]["queue"]
+                begin = first.get(request(queue.row), queue) if queue.row["pending"] else queue
+                stack = names[begin.stack]
             inner = next((at for at, name in enumerate(stack) if name in CAUSES), None)
             cause = None if inner is None else CAUSES[stack[inner]]
             # Two functions serve several callers.
