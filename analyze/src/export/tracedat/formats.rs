@@ -199,7 +199,7 @@ fn split(schema: &EventSchema) -> (&'static str, &'static str) {
 }
 
 fn is_ours(schema: &EventSchema) -> bool {
-    matches!(split(schema).0, "stop" | "move")
+    matches!(split(schema).0, "stop" | "move" | "boot")
 }
 
 /// All kinds, by the number that events have in a recording.
