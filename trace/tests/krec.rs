@@ -7,7 +7,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use support::{end, manifest, rows, scheduler, small_recording};
-use trace::event::{Addr, Event};
+use trace::event::{Addr, Event, EventData};
 use trace::krec::{Completeness, Error, Recording, StreamHash, Writer, hex};
 
 fn path() -> &'static Path {
@@ -59,7 +59,7 @@ fn every_kind_of_frame_comes_back() {
     let bytes = small_recording(100);
     let recording = open(&bytes).unwrap();
     assert_eq!(recording.manifest(), &manifest(70_000));
-    assert_eq!(recording.schemas().len(), 26);
+    assert_eq!(recording.schemas().len(), EventData::SCHEMAS.len());
     assert_eq!(recording.image().unwrap().unwrap().len(), 70_000);
     let text: Vec<u8> = recording
         .console()

@@ -10,6 +10,7 @@ use trace::krec::Completeness;
 /// Every command that reads a recording.
 fn readers(path: &str) -> Vec<Vec<String>> {
     let out = text(&file("bad-input-out")).to_owned();
+    let picture = text(&file("bad-input-out.svg")).to_owned();
     [
         vec!["analyze", "migration", path],
         vec!["analyze", "stopper", path],
@@ -19,9 +20,15 @@ fn readers(path: &str) -> Vec<Vec<String>> {
         vec!["analyze", "runqlat", path],
         vec!["analyze", "classes", path],
         vec!["analyze", "boot", path],
-        vec!["plot", "timeline", path, "-o", &out],
-        vec!["plot", "migration", path, "-o", &out],
+        vec!["analyze", "stop-machine", path],
+        vec!["plot", "timeline", path, "-o", &picture],
+        vec!["plot", "migration", path, "-o", &picture],
+        vec!["plot", "matrix", path, "-o", &picture],
+        vec!["plot", "latency", path, "-o", &picture],
+        vec!["plot", "boot", path, "-o", &picture],
+        vec!["plot", "stop-machine", path, "-o", &picture],
         vec!["ps", path],
+        vec!["runq", path],
         vec!["diff", path, path],
         vec!["export", "perfetto", path, "-o", &out],
         vec!["export", "trace.dat", path, "-o", &out],
@@ -84,10 +91,10 @@ fn a_kernel_without_dwarf() {
 
 #[test]
 fn numbers_of_cpus_that_there_are_not() {
-    for smp in ["0", "17", "4294967295"] {
+    for smp in ["0", "65", "4294967295"] {
         kreplay(["record", "--smp", smp, "-o", "smp.krec"])
             .expect(code::BAD_INPUT)
-            .complains(&[smp, "16"]);
+            .complains(&[smp, "64"]);
     }
     for smp in ["-1", "two", "4294967296"] {
         kreplay(["record", "--smp", smp, "-o", "smp.krec"])
