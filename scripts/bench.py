@@ -1,6 +1,6 @@
 """What recording and probing cost, and how fast the machine is, as ratios: interleaved rounds of one run.
 
-usage: bench.py KREPLAY_MACHINE --kernel VMLINUX --linux FOLDER --qemu COMMAND --probe EXAMPLE [--rounds N]
+usage: bench.py KREPLAY_MACHINE --kernel VMLINUX --linux FOLDER --initrd FILE --qemu COMMAND --probe EXAMPLE [--rounds N]
 
 Absolute seconds belong to the computer that printed them; the ratios compare. CPU seconds (what other
 processes do to the clock on the wall does not count), medians with the least and the largest, after one
@@ -125,8 +125,8 @@ def speed(exe, count, kernel, qemu, icount):
         print(f"  {ours_speed / theirs_speed:.2f} x QEMU (at least {least}, aim {aim})")
 
 
-def linux(exe, count, folder, qemu, icount):
-    kernel, initrd = os.path.join(folder, "vmlinuz"), os.path.join(folder, "initrd.cpio")
+def linux(exe, count, folder, initrd, qemu, icount):
+    kernel = os.path.join(folder, "vmlinuz")
     # /init at once powers off: what is measured is the boot.
     words = "rdinit=/bin/busybox -- poweroff -f"
     quiet = "console=ttyS0 nokaslr mitigations=off nopti tsc=reliable audit=0 nowatchdog idle=halt cryptomgr.notests pci=off"
@@ -161,6 +161,7 @@ def main():
     parser.add_argument("machine")
     parser.add_argument("--kernel", required=True)
     parser.add_argument("--linux", required=True)
+    parser.add_argument("--initrd", required=True)
     parser.add_argument("--probe", required=True)
     parser.add_argument("--qemu", required=True)
     parser.add_argument("--rounds", type=int, default=5)
@@ -183,7 +184,7 @@ def main():
         recording(exe, count, folder)
         probe(options.probe, count)
         speed(exe, count, options.kernel, machine, icount)
-        linux(exe, count, options.linux, machine, icount)
+        linux(exe, count, options.linux, options.initrd, machine, icount)
         side_by_side(exe, count, folder)
 
 

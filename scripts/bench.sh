@@ -6,9 +6,10 @@ need_build_tools
 command -v python3 >/dev/null || install_packages Python python3,python3,python
 build
 need_qemu_icount
-guest=$(scripts/linux-guest.sh)
+initrd=$CARGO_TARGET_DIR/bench.cpio
+guest=$(scripts/linux-guest.sh "$initrd")
 kernel=$CARGO_TARGET_DIR/bench-vmlinux
 "$MACHINE" info -o "$kernel" >/dev/null
 cargo build --quiet --locked -p emu --example probe
-exec python3 scripts/bench.py "$MACHINE" --kernel "$kernel" --linux "$guest" --qemu "$QEMU" \
+exec python3 scripts/bench.py "$MACHINE" --kernel "$kernel" --linux "$guest" --initrd "$initrd" --qemu "$QEMU" \
     --probe "$CARGO_TARGET_DIR/debug/examples/probe" "$@"

@@ -40,9 +40,11 @@ install_packages() {
     say "$why is missing: installing ${names[*]} with $manager"
     case $manager in
     apt-get)
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "${names[@]}" >/dev/null 2>&1 || {
-            as_root apt-get update -qq
-            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "${names[@]}" >/dev/null
+        # Somebody else may be installing: wait for them.
+        local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
+        as_root "${apt[@]}" install -y "${names[@]}" >/dev/null 2>&1 || {
+            as_root "${apt[@]}" update
+            as_root "${apt[@]}" install -y "${names[@]}" >/dev/null
         }
         ;;
     dnf) as_root dnf install -q -y "${names[@]}" ;;

@@ -15,6 +15,7 @@ need_cargo_deny
 need_python
 need_perf
 need_trace_readers
+need_qemu
 started=$SECONDS
 step() { say "[$((SECONDS - started)) s] $*"; }
 

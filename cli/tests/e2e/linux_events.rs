@@ -8,10 +8,10 @@ use super::support::{code, file, finish, kreplay, root, text};
 
 #[test]
 fn migration_and_stopper_hold_on_debians_kernel() {
-    let script = root().join("scripts/linux-guest.sh");
-    let ran = finish(Command::new(script).current_dir(root())).expect(code::DONE);
+    let (script, initrd) = (root().join("scripts/linux-guest.sh"), file("debian.cpio"));
+    let ran = finish(Command::new(script).arg(&initrd)).expect(code::DONE);
     let guest = PathBuf::from(ran.stdout.trim());
-    let [kernel, names, initrd] = ["vmlinuz", "vmlinux", "initrd.cpio"].map(|f| guest.join(f));
+    let [kernel, names] = ["vmlinuz", "vmlinux"].map(|f| guest.join(f));
     let output = file("debian.krec");
     let kernel = ["record", "--kernel", text(&kernel), "--debug", text(&names)];
     let rest = ["--initrd", text(&initrd), "--smp", "2", "-o", text(&output)];
