@@ -170,7 +170,9 @@ def main():
 
     qemu = shlex.split(options.qemu)
     version = subprocess.run([*qemu, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
-    machine = [*qemu, "-machine", "pc", "-m", "256", "-display", "none", "-no-reboot", "-serial", "stdio"]
+    # No VGA and no sound: their code comes in modules, and those that are installed may be of another version.
+    machine = [*qemu, "-machine", "pc", "-m", "256", "-nodefaults", "-vga", "none", "-display", "none", "-no-reboot"]
+    machine += ["-serial", "stdio"]
     machine += ["-rtc", "base=2024-01-01,clock=vm"]
     if number(r"version (\d+)", version) >= 10:
         icount = ["-accel", "tcg", "-icount", "shift=0,sleep=off"]

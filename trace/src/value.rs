@@ -130,7 +130,7 @@ pub struct Loaded<'a, T: Target + ?Sized> {
 
 impl<'a, T: Target + ?Sized> Loaded<'a, T> {
     /// The field at place `index` of the span's list.
-    #[inline]
+    #[inline(always)]
     pub fn value(&self, index: usize) -> Result<Value, Unreadable> {
         let field = self.field(index)?;
         match self.look(field, size_of(field)) {

@@ -23,6 +23,15 @@ pub struct Task {
     pub exit_state: u32,
 }
 
+/// What most events tell of a task: a part of [`Task`], which is read faster.
+#[derive(Clone, Copy, Debug)]
+pub struct Who {
+    pub comm: Comm,
+    pub pid: i32,
+    pub prio: i32,
+    pub cpu: u32,
+}
+
 /// The words of a `cpu_stop_work`.
 #[derive(Clone, Copy, Debug)]
 pub struct Work {
@@ -36,6 +45,7 @@ pub struct Work {
 #[derive(Debug)]
 pub struct Layout {
     task: Span,
+    who: Span,
     /// Name and number only, which every event tells of the current task.
     name: Span,
     current: Field,
@@ -141,6 +151,12 @@ impl Layout {
                 task("__state")?,
                 task("exit_state")?,
             ]),
+            who: Span::new(vec![
+                task("comm")?,
+                task("pid")?,
+                task("prio")?,
+                task("thread_info.cpu")?,
+            ]),
             name: Span::new(vec![task("comm")?, task("pid")?]),
             current: current(image, types)?,
             work: Span::new(vec![
@@ -183,6 +199,17 @@ impl Layout {
             cpus_mask: Mask(loaded.value(6)?.u64()),
             state: loaded.value(7)?.u32(),
             exit_state: loaded.value(8)?.u32(),
+        })
+    }
+
+    /// Reads who the task at `addr` is.
+    pub fn who(&self, target: &(impl Target + ?Sized), addr: Addr) -> Result<Who, Unreadable> {
+        let loaded = self.who.at(target, addr);
+        Ok(Who {
+            comm: loaded.comm(0)?,
+            pid: loaded.value(1)?.i32(),
+            prio: loaded.value(2)?.i32(),
+            cpu: loaded.value(3)?.u32(),
         })
     }
 

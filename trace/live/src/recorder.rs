@@ -20,7 +20,7 @@ use trace::target::{Target, Unreadable};
 use crate::error::LiveError;
 use crate::finish;
 use crate::hooks::{Hook, Returning};
-use crate::layout::{Layout, Task, switch_state};
+use crate::layout::{Layout, Who, switch_state};
 use crate::places::{Places, What};
 use crate::source::Source;
 use crate::view::CpuTarget;
@@ -166,11 +166,12 @@ impl<'a, W: Write> Recorder<'a, W> {
         let reg = |index| arguments.get(&target, index);
         let [a0, a1, a2, a3, a4, a5] = [0, 1, 2, 3, 4, 5];
         let task = |layout: &Layout, index| layout.task(&target, Addr(reg(index)));
+        let who = |layout: &Layout, index| layout.who(&target, Addr(reg(index)));
         let layout = &self.layout;
         let mut stack = None;
         let data: EventData = match hook {
             Hook::Switch => {
-                let (prev, next) = (task(layout, a1)?, task(layout, a2)?);
+                let (prev, next) = (task(layout, a1)?, who(layout, a2)?);
                 SchedSwitch {
                     prev_comm: prev.comm,
                     prev_pid: prev.pid,
@@ -183,13 +184,12 @@ impl<'a, W: Write> Recorder<'a, W> {
                 .into()
             }
             Hook::Waking => {
-                let Task {
+                let Who {
                     comm,
                     pid,
                     prio,
                     cpu,
-                    ..
-                } = task(layout, a0)?;
+                } = who(layout, a0)?;
                 let target_cpu = cpu as i32;
                 SchedWaking {
                     comm,
@@ -200,13 +200,12 @@ impl<'a, W: Write> Recorder<'a, W> {
                 .into()
             }
             Hook::Wakeup => {
-                let Task {
+                let Who {
                     comm,
                     pid,
                     prio,
                     cpu,
-                    ..
-                } = task(layout, a0)?;
+                } = who(layout, a0)?;
                 let target_cpu = cpu as i32;
                 SchedWakeup {
                     comm,
@@ -217,13 +216,12 @@ impl<'a, W: Write> Recorder<'a, W> {
                 .into()
             }
             Hook::WakeupNew => {
-                let Task {
+                let Who {
                     comm,
                     pid,
                     prio,
                     cpu,
-                    ..
-                } = task(layout, a0)?;
+                } = who(layout, a0)?;
                 let target_cpu = cpu as i32;
                 SchedWakeupNew {
                     comm,
@@ -235,13 +233,12 @@ impl<'a, W: Write> Recorder<'a, W> {
             }
             Hook::MigrateTask => {
                 stack = Some(At::Inside);
-                let Task {
+                let Who {
                     comm,
                     pid,
                     prio,
                     cpu,
-                    ..
-                } = task(layout, a0)?;
+                } = who(layout, a0)?;
                 SchedMigrateTask {
                     comm,
                     pid,
@@ -253,7 +250,7 @@ impl<'a, W: Write> Recorder<'a, W> {
             }
             Hook::Fork => {
                 stack = Some(At::Inside);
-                let (parent, child) = (task(layout, a0)?, task(layout, a1)?);
+                let (parent, child) = (who(layout, a0)?, who(layout, a1)?);
                 SchedProcessFork {
                     parent_comm: parent.comm,
                     parent_pid: parent.pid,
@@ -263,9 +260,9 @@ impl<'a, W: Write> Recorder<'a, W> {
                 .into()
             }
             Hook::Exit => {
-                let Task {
+                let Who {
                     comm, pid, prio, ..
-                } = task(layout, a0)?;
+                } = who(layout, a0)?;
                 SchedProcessExit { comm, pid, prio }.into()
             }
             Hook::IpiCpu => IpiSendCpu {

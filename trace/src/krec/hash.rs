@@ -7,19 +7,36 @@
 
 use sha2::{Digest, Sha256};
 
-use super::varint::{put, put_signed};
+use super::varint::{write, zigzag};
 use crate::event::{Addr, Comm, Event, FieldValue};
 
 /// Computes the stream hash, event by event.
 #[derive(Clone, Default)]
 pub struct StreamHash {
     sha: Sha256,
-    /// Rows that are not hashed yet: many at once cost half as much as one by one.
-    rows: Vec<u8>,
+    rows: Rows,
+}
+
+/// Bytes that are not hashed yet: many at once cost half as much as one by one.
+#[derive(Clone)]
+struct Rows {
+    bytes: Box<[u8; BATCH]>,
+    len: usize,
 }
 
 /// Bytes of rows that are hashed at once.
 const BATCH: usize = 8192;
+/// The longest number, and the longest name with its length.
+const PART: usize = 16;
+
+impl Default for Rows {
+    fn default() -> Rows {
+        Rows {
+            bytes: Box::new([0; BATCH]),
+            len: 0,
+        }
+    }
+}
 
 impl StreamHash {
     /// The hash of no event.
@@ -29,46 +46,66 @@ impl StreamHash {
 
     /// Adds the next event; `stack` are the addresses of its stack, if it has one.
     pub fn push(&mut self, event: &Event, stack: Option<&[Addr]>) {
-        let row = &mut self.rows;
-        put(row, event.seq);
-        put(row, u64::from(event.cpu));
-        put(row, event.cycles);
-        put(row, event.insns);
-        put_signed(row, i64::from(event.pid));
-        put_comm(row, event.comm);
+        let (sha, rows) = (&mut self.sha, &mut self.rows);
+        rows.number(sha, event.seq);
+        rows.number(sha, u64::from(event.cpu));
+        rows.number(sha, event.cycles);
+        rows.number(sha, event.insns);
+        rows.number(sha, zigzag(i64::from(event.pid)));
+        rows.comm(sha, event.comm);
         match stack {
-            None => row.push(0),
+            None => rows.number(sha, 0),
             Some(stack) => {
-                put(row, stack.len() as u64 + 1);
+                rows.number(sha, stack.len() as u64 + 1);
                 for addr in stack {
-                    put(row, addr.0);
+                    rows.number(sha, addr.0);
                 }
             }
         }
-        row.push(event.data.schema().id);
+        rows.part(sha)[0] = event.data.schema().id;
+        rows.len += 1;
         event.data.visit(&mut |value| match value {
-            FieldValue::Int(v) => put_signed(row, v),
-            FieldValue::Uint(v) => put(row, v),
-            FieldValue::Addr(v) => put(row, v.0),
-            FieldValue::Comm(v) => put_comm(row, v),
+            FieldValue::Int(v) => rows.number(sha, zigzag(v)),
+            FieldValue::Uint(v) => rows.number(sha, v),
+            FieldValue::Addr(v) => rows.number(sha, v.0),
+            FieldValue::Comm(v) => rows.comm(sha, v),
         });
-        if row.len() >= BATCH {
-            self.sha.update(&*row);
-            row.clear();
-        }
     }
 
     /// The hash of the events so far.
     pub fn finish(mut self) -> [u8; 32] {
-        self.sha.update(&self.rows);
+        self.sha.update(&self.rows.bytes[..self.rows.len]);
         self.sha.finalize().into()
     }
 }
 
-fn put_comm(row: &mut Vec<u8>, comm: Comm) {
-    let bytes = comm.as_bytes();
-    row.push(bytes.len() as u8);
-    row.extend_from_slice(bytes);
+impl Rows {
+    /// Room for one more part.
+    #[inline]
+    fn part(&mut self, sha: &mut Sha256) -> &mut [u8; PART] {
+        if self.len + PART > BATCH {
+            sha.update(&self.bytes[..self.len]);
+            self.len = 0;
+        }
+        let room = self.bytes[self.len..].first_chunk_mut();
+        room.expect("there is room for a part")
+    }
+
+    #[inline]
+    fn number(&mut self, sha: &mut Sha256, value: u64) {
+        self.len += write(self.part(sha), value);
+    }
+
+    #[inline]
+    fn comm(&mut self, sha: &mut Sha256, comm: Comm) {
+        let room = self.part(sha);
+        let padded = comm.padded();
+        // A name has 15 bytes at most; what is written after it is overwritten by the next part.
+        room[1..].copy_from_slice(&padded[..PART - 1]);
+        let len = comm.as_bytes().len();
+        room[0] = len as u8;
+        self.len += 1 + len;
+    }
 }
 
 /// Lower-case hexadecimal digits.

@@ -1,12 +1,28 @@
 //! LEB128 numbers and a cursor that never reads past its end. Not for fixed-width headers.
 
 /// Appends `value`, seven bits a byte, low bits first.
-pub fn put(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
+#[inline]
+pub fn put(out: &mut Vec<u8>, value: u64) {
+    if value < 0x80 {
+        out.push(value as u8);
+        return;
     }
-    out.push(value as u8);
+    let mut bytes = [0; 16];
+    let len = write(&mut bytes, value);
+    out.extend_from_slice(&bytes[..len]);
+}
+
+/// Writes `value` as [`put`] does to the beginning of `room`; gives the number of bytes, at most 10.
+#[inline]
+pub fn write(room: &mut [u8; 16], mut value: u64) -> usize {
+    let mut len = 0;
+    while value >= 0x80 {
+        room[len % 16] = value as u8 | 0x80;
+        value >>= 7;
+        len += 1;
+    }
+    room[len % 16] = value as u8;
+    len + 1
 }
 
 /// Appends a signed number: small magnitudes of either sign stay short.
@@ -14,7 +30,9 @@ pub fn put_signed(out: &mut Vec<u8>, value: i64) {
     put(out, zigzag(value));
 }
 
-fn zigzag(value: i64) -> u64 {
+/// Small magnitudes of either sign become small numbers.
+#[inline]
+pub fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
