@@ -27,11 +27,16 @@ run record -o demo/boot.krec
 say "its reports"
 head_of demo/migration.txt 60 analyze migration --rows 8 demo/boot.krec
 head_of demo/stopper.txt 60 analyze stopper --rows 8 demo/boot.krec
+head_of demo/latency.txt 30 analyze latency demo/boot.krec
+head_of demo/boot.txt 40 analyze boot --table calls demo/boot.krec
 head_of demo/ps.txt 30 ps demo/boot.krec
 head_of demo/calls.txt 40 calls --from start_kernel --to set_task_rq_fair demo/boot.krec
 say "its pictures"
 run plot timeline demo/boot.krec -o demo/timeline.svg
 run plot migration demo/boot.krec -o demo/migration.svg
+run plot matrix demo/boot.krec -o demo/matrix.svg
+run plot latency demo/boot.krec -o demo/latency.svg
+run plot boot demo/boot.krec -o demo/boot.svg
 
 page() {
     local title=$1 file=$2
@@ -48,8 +53,13 @@ page() {
     printf 'executed instruction is one nanosecond.</p>\n'
     printf '<h2>What ran where</h2>\n<img src="timeline.svg" alt="Timeline of the CPUs">\n'
     printf '<h2>How long moves took</h2>\n<img src="migration.svg" alt="Phases and distribution of the moves">\n'
+    printf '<h2>From where to where</h2>\n<img src="matrix.svg" alt="Matrix of the moves">\n'
+    printf '<h2>How long tasks waited for a CPU</h2>\n<img src="latency.svg" alt="Distribution of the delays">\n'
+    printf '<h2>How it booted</h2>\n<img src="boot.svg" alt="Steps of the boot and its threads">\n'
     page 'Migration report' demo/migration.txt
     page 'Stopper report' demo/stopper.txt
+    page 'Latency of each task, as perf sched latency' demo/latency.txt
+    page 'The calls of the boot' demo/boot.txt
     page 'Tasks at the end' demo/ps.txt
     page 'From start_kernel to set_task_rq_fair' demo/calls.txt
     printf '</html>\n'
