@@ -54,8 +54,7 @@ pub enum Command {
     #[command(after_help = include_str!("help/diff.txt"))]
     Diff(DiffArgs),
     /// Write a recording for other tools
-    #[command(subcommand)]
-    Export(Export),
+    Export(ExportTo),
     /// Build an edited kernel, describe a kernel
     #[command(subcommand)]
     Image(Image),
@@ -229,6 +228,34 @@ pub struct DiffArgs {
     /// text for people, json or csv for programs
     #[arg(long, value_enum, default_value_t = Format::Text, hide_possible_values = true)]
     pub format: Format,
+}
+
+/// `export`: what to, or Parquet by a flag as it was spelt first.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+pub struct ExportTo {
+    /// What to write.
+    #[command(subcommand)]
+    to: Option<Export>,
+    /// As `export parquet -o DIR`
+    #[arg(long, value_name = "DIR", requires = "recording")]
+    parquet: Option<PathBuf>,
+    /// The recording
+    #[arg(value_name = "RECORDING", requires = "parquet")]
+    recording: Option<PathBuf>,
+}
+
+impl ExportTo {
+    /// What was asked for, however it was spelt; nothing was if the command line was empty.
+    pub fn kind(self) -> Option<Export> {
+        let parquet = || {
+            Some(Export::Parquet(ExportDirArgs {
+                recording: self.recording?,
+                output: self.parquet?,
+            }))
+        };
+        self.to.or_else(parquet)
+    }
 }
 
 /// `export`.

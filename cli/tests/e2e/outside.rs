@@ -89,6 +89,16 @@ fn python_recomputes_every_stopper_row_and_every_cause() {
 fn duckdb_polars_and_pandas_read_every_table_alike() {
     let folder = tables(2);
     python_script("read_tables.py", &[text(&folder)]);
+    // The same by a flag.
+    let flag = file("tables-by-flag");
+    kreplay(["export", "--parquet", text(&flag), text(&recording(2))]).expect(code::DONE);
+    let names = |folder| {
+        let entries = fs::read_dir(folder)
+            .unwrap()
+            .map(|e| e.unwrap().file_name());
+        entries.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(names(&flag), names(&folder));
 }
 
 #[test]
