@@ -28,6 +28,7 @@ pub static dl_sched_class: SchedClass = SchedClass {
     task_woken: None,
     set_cpus_allowed: set_cpus_allowed_common,
     rq_online: None,
+    rq_offline: None,
     task_tick: no_task_here_with_flags,
     task_fork: None,
     task_dead: None,

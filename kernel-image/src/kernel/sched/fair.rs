@@ -50,6 +50,7 @@ pub static fair_sched_class: SchedClass = SchedClass {
     task_woken: None,
     set_cpus_allowed: set_cpus_allowed_common,
     rq_online: Some(rq_online_fair),
+    rq_offline: Some(rq_offline_fair),
     task_tick: task_tick_fair,
     task_fork: Some(task_fork_fair),
     task_dead: None,
@@ -302,6 +303,10 @@ fn migrate_task_rq_fair(p: TaskRef, _new_cpu: i32) {
 }
 
 fn rq_online_fair(_rq: RqRef) {
+    update_sysctl();
+}
+
+fn rq_offline_fair(_rq: RqRef) {
     update_sysctl();
 }
 

@@ -39,6 +39,7 @@ pub static idle_sched_class: SchedClass = SchedClass {
     task_woken: None,
     set_cpus_allowed: set_cpus_allowed_common,
     rq_online: None,
+    rq_offline: None,
     task_tick: task_tick_idle,
     task_fork: None,
     task_dead: None,

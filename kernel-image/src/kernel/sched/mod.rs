@@ -4,6 +4,7 @@
 //! - `core`: the machinery: `__schedule`, wake-up, switch, affinity, fork, start-up.
 //! - `stop_task`, `deadline`, `rt`, `fair`, `idle`: the classes, from the highest to the lowest.
 //! - `wait`, `swait`, `completion`: how tasks wait for each other.
+//! - `topology`: root domains: which CPUs are balanced with which.
 //! - `clock`: the scheduler's view of time.
 
 pub mod clock;
@@ -16,4 +17,5 @@ pub mod rt;
 pub mod sched;
 pub mod stop_task;
 pub mod swait;
+pub mod topology;
 pub mod wait;

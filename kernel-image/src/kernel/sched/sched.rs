@@ -2,7 +2,7 @@
 //!
 //! Linux: `kernel/sched/sched.h` (v6.8).
 //! Kept: `rq`, `cfs_rq`, `rt_rq`, `dl_rq`, `sched_class` and the inline functions over them, with
-//! FAIR_GROUP_SCHED's root group. Left out: load tracking, root domains beyond a shared flag, core
+//! FAIR_GROUP_SCHED's root group; `root_domain` has its own file below. Left out: load tracking, core
 //! scheduling, uclamp, NUMA, bandwidth, the rq_pin checks. Differs: a class's rank is a number in the
 //! class and not its address.
 //!
@@ -29,6 +29,9 @@ use crate::kernel::sched::clock::sched_clock_cpu;
 use crate::kernel::sched::core::affinity::AffinityContext;
 use crate::kernel::sched::fair::set_task_rq_fair;
 use core::sync::atomic::AtomicI32;
+
+pub mod root_domain;
+pub use root_domain::{RdRef, RootDomain};
 
 /// A runqueue.
 pub type RqRef = &'static Rq;
@@ -142,6 +145,8 @@ pub struct SchedClass {
     pub set_cpus_allowed: fn(TaskRef, &AffinityContext),
     /// The CPU has become active.
     pub rq_online: Option<fn(RqRef)>,
+    /// The CPU is no longer active, or its runqueue changes root domain.
+    pub rq_offline: Option<fn(RqRef)>,
     /// A tick while the task runs.
     pub task_tick: fn(RqRef, TaskRef, i32),
     /// The task has been forked.
@@ -339,6 +344,8 @@ pub struct Rq {
     pub clock_task: Shared<u64>,
     /// Tasks in I/O wait.
     pub nr_iowait: AtomicI32,
+    /// The CPUs it is balanced with; changed under the lock.
+    pub rd: Shared<Option<RdRef>>,
     /// What the CPU can do.
     pub cpu_capacity: Shared<u64>,
     /// To run after the switch.
@@ -407,6 +414,7 @@ impl Rq {
             clock: Shared::new(0),
             clock_task: Shared::new(0),
             nr_iowait: AtomicI32::new(0),
+            rd: Shared::new(None),
             cpu_capacity: Shared::new(0),
             balance_callback: Shared::new(None),
             idle_balance: Shared::new(0),
@@ -435,6 +443,11 @@ impl Rq {
     /// The idle task.
     pub fn idle_task(&self) -> TaskRef {
         self.idle.get().expect("a runqueue without an idle task")
+    }
+
+    /// Its root domain.
+    pub fn rd(&self) -> RdRef {
+        self.rd.get().expect("a runqueue without a root domain")
     }
 
     /// The CPU's number.
@@ -479,6 +492,11 @@ pub fn cpu_of(rq: RqRef) -> u32 {
 
 /// Whether two runqueues are the same.
 pub fn same_rq(a: RqRef, b: RqRef) -> bool {
+    core::ptr::eq(a, b)
+}
+
+/// Whether two root domains are the same.
+pub fn same_rd(a: RdRef, b: RdRef) -> bool {
     core::ptr::eq(a, b)
 }
 
@@ -586,12 +604,16 @@ pub fn is_kthread(p: TaskRef) -> bool {
     p.flags.get() & PF_KTHREAD != 0
 }
 
-/// One task more.
+/// More tasks. With the second one there is something for others to pull.
 pub fn add_nr_running(rq: RqRef, count: u32) {
-    rq.nr_running.set(rq.nr_running.get() + count);
+    let prev_nr = rq.nr_running.get();
+    rq.nr_running.set(prev_nr + count);
+    if prev_nr < 2 && rq.nr_running.get() >= 2 && rq.rd().overload.get() == 0 {
+        rq.rd().overload.set(1);
+    }
 }
 
-/// One task less.
+/// Fewer tasks.
 pub fn sub_nr_running(rq: RqRef, count: u32) {
     rq.nr_running.set(rq.nr_running.get() - count);
 }

@@ -2,8 +2,8 @@
 //!
 //! Linux: `kernel/sched/core.c` (v6.8): `sched_init`, `init_idle`, `sched_init_smp`,
 //! `sched_cpu_starting`, `sched_cpu_activate`. Kept: every possible CPU's runqueue set up in Linux's
-//! order, the balance_push callback on every CPU that is not active. Left out: group memory beyond
-//! the root group, root domains, scheduling domains, PSI, uclamp, CPUs going down. Differs: `SCHED_SOFTIRQ`
+//! order, the balance_push callback on every CPU that is not active, root domains. Left out: group memory
+//! beyond the root group, scheduling domains, PSI, uclamp, CPUs going down. Differs: `SCHED_SOFTIRQ`
 //! is opened with load balancing, which comes later.
 //! Locks: a runqueue's lock while its idle task is set.
 
@@ -12,9 +12,7 @@ use super::params::set_load_weight;
 use super::switch::balance_push_set;
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
-use crate::include::linux::cpumask::{
-    Cpumask, cpu_active, cpu_online_mask, cpu_possible_mask, set_cpu_active,
-};
+use crate::include::linux::cpumask::{Cpumask, cpu_online_mask, cpu_possible_mask, set_cpu_active};
 use crate::include::linux::jiffies::{HZ, jiffies};
 use crate::include::linux::list::INIT_LIST_HEAD;
 use crate::include::linux::sched::{CommBuf, PF_KTHREAD, PF_NO_SETAFFINITY, TASK_RUNNING, TaskRef};
@@ -26,9 +24,11 @@ use crate::kernel::sched::idle::idle_sched_class;
 use crate::kernel::sched::rt::{init_rt_bandwidth, init_rt_rq};
 use crate::kernel::sched::sched::{
     __set_task_cpu, NICE_0_LOAD, RqFlags, RqRef, SCHED_CAPACITY_SCALE, SCHED_CLASSES,
-    SYSCTL_SCHED_MIGRATION_COST, TASK_ON_RQ_QUEUED, cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock,
-    root_task_group, rq_lock_irqsave, rq_unlock_irqrestore, sched_class_above, update_rq_clock,
+    SYSCTL_SCHED_MIGRATION_COST, TASK_ON_RQ_QUEUED, cpu_of, cpu_rq, raw_spin_rq_lock,
+    raw_spin_rq_unlock, root_task_group, rq_lock_irqsave, rq_unlock_irqrestore, sched_class_above,
+    update_rq_clock,
 };
+use crate::kernel::sched::topology::{def_root_domain, init_defrootdomain, rq_attach_root};
 use crate::kernel::smpboot::idle_thread_set_boot_cpu;
 use crate::{BUG_ON, pr_info};
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +51,7 @@ pub extern "C" fn sched_init() {
     }
     root_task_group.shares.set(NICE_0_LOAD);
     init_rt_bandwidth();
+    init_defrootdomain();
 
     for cpu in cpu_possible_mask().iter() {
         init_rq(cpu_rq(cpu), cpu);
@@ -83,11 +84,13 @@ fn init_rq(rq: RqRef, cpu: u32) {
     rq.next_balance.set(jiffies());
     rq.push_cpu.set(0);
     rq.cpu.set(cpu as i32);
-    rq.online.set(i32::from(cpu_active(cpu)));
+    rq.online.set(0);
     rq.idle_stamp.set(0);
     rq.avg_idle.set(2 * SYSCTL_SCHED_MIGRATION_COST);
     rq.max_idle_balance_cost.set(SYSCTL_SCHED_MIGRATION_COST);
     INIT_LIST_HEAD(&rq.cfs_tasks);
+    // The boot CPU is active already and comes online in this.
+    rq_attach_root(rq, &def_root_domain);
     rq.nr_iowait.store(0, Ordering::Relaxed);
 }
 
@@ -144,20 +147,37 @@ pub fn sched_cpu_activate(cpu: u32) -> i32 {
     set_cpu_active(cpu, true);
     let mut rf = RqFlags::new();
     rq_lock_irqsave(rq, &mut rf);
+    BUG_ON!(!rq.rd().span.get().test(cpu));
     set_rq_online(rq);
     rq_unlock_irqrestore(rq, &rf);
     0
 }
 
-fn set_rq_online(rq: RqRef) {
+/// The runqueue takes part in its root domain. Its lock is held.
+pub fn set_rq_online(rq: RqRef) {
     if rq.online.get() != 0 {
         return;
     }
-    update_rq_clock(rq);
+    rq.rd().online.set_cpu(cpu_of(rq));
     rq.online.set(1);
     for class in SCHED_CLASSES {
         if let Some(rq_online) = class.rq_online {
             rq_online(rq);
         }
     }
+}
+
+/// It takes part no longer. Its lock is held.
+pub fn set_rq_offline(rq: RqRef) {
+    if rq.online.get() == 0 {
+        return;
+    }
+    update_rq_clock(rq);
+    for class in SCHED_CLASSES {
+        if let Some(rq_offline) = class.rq_offline {
+            rq_offline(rq);
+        }
+    }
+    rq.rd().online.clear_cpu(cpu_of(rq));
+    rq.online.set(0);
 }

@@ -1,0 +1,63 @@
+//! A root domain: the CPUs over which real-time and deadline tasks are spread, and what they share.
+//!
+//! Linux: `kernel/sched/sched.h` (v6.8): `struct root_domain`. Kept: the span and the online CPUs, the
+//! overload marks of the three classes, the reference count. Left out: performance domains (no energy
+//! model). Differs: it is one of a few static objects that are used again after a grace period instead
+//! of allocated and freed (`topology.rs`).
+//! Locks: masks and flags are single words that are read without a lock; `span` and `online` are written
+//! under the lock of the runqueue whose CPU it is.
+
+use crate::fence::shared::Shared;
+use crate::include::linux::cpumask::GlobalCpumask;
+use core::sync::atomic::AtomicI32;
+
+/// CPUs that are balanced together, and what is known of them as a whole.
+#[doc(alias = "root_domain")]
+#[repr(C)]
+pub struct RootDomain {
+    /// Runqueues and works that use it.
+    pub refcount: AtomicI32,
+    /// How many CPUs have more real-time tasks than they can run.
+    pub rto_count: AtomicI32,
+    /// Its CPUs.
+    pub span: GlobalCpumask,
+    /// Those of them whose runqueues are online.
+    pub online: GlobalCpumask,
+    /// A CPU of it has more than one task: there may be something to pull. Set when a second task comes,
+    /// decided anew by each balance of the whole domain.
+    pub overload: Shared<i32>,
+    /// A CPU of it has more to do than it can.
+    pub overutilized: Shared<i32>,
+    /// CPUs with deadline tasks to push.
+    pub dlo_mask: GlobalCpumask,
+    /// How many.
+    pub dlo_count: AtomicI32,
+    /// Counts the visits of the walk over a root domain's bandwidth.
+    pub visit_gen: Shared<u64>,
+    /// CPUs with real-time tasks to push.
+    pub rto_mask: GlobalCpumask,
+    /// The greatest capacity of its CPUs.
+    pub max_cpu_capacity: Shared<u64>,
+}
+
+/// A root domain's shorthand.
+pub type RdRef = &'static RootDomain;
+
+impl RootDomain {
+    /// One without CPUs.
+    pub const fn new() -> RootDomain {
+        RootDomain {
+            refcount: AtomicI32::new(0),
+            rto_count: AtomicI32::new(0),
+            span: GlobalCpumask::new(),
+            online: GlobalCpumask::new(),
+            overload: Shared::new(0),
+            overutilized: Shared::new(0),
+            dlo_mask: GlobalCpumask::new(),
+            dlo_count: AtomicI32::new(0),
+            visit_gen: Shared::new(0),
+            rto_mask: GlobalCpumask::new(),
+            max_cpu_capacity: Shared::new(0),
+        }
+    }
+}
