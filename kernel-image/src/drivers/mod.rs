@@ -1,2 +1,3 @@
-//! drivers: only what the tests of the machine need.
+//! drivers: what tests of the machine need, and CPUs as devices.
+pub mod base;
 pub mod misc;

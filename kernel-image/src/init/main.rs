@@ -229,5 +229,10 @@ fn do_pre_smp_initcalls() {
 }
 
 fn do_basic_setup() {
+    // Level 4.
+    do_one_initcall(&Initcall {
+        name: "topology_init",
+        call: || crate::drivers::base::cpu::topology_init(),
+    });
     crate::pr_debug!("{} initcall levels", initcall_level_names.len());
 }

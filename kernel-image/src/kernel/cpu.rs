@@ -1,71 +1,80 @@
-//! Bringing CPUs up, state by state.
+//! CPUs coming and going, state by state.
 //!
-//! Linux: `kernel/cpu.c` (v6.8). Kept: the states' order and who runs them (the boot CPU up to
-//! `CPUHP_BRINGUP_CPU`, the new CPU with interrupts off up to `CPUHP_AP_ONLINE`, then cpuhp/N one state a
-//! loop), the parallel start of all CPUs, the hand-shake of boot and new CPU. Left out: going down,
-//! dynamic states, roll-back (a CPU that fails to come up stops the boot with a message). Differs:
-//! nothing else.
-//! Locks: `cpu_add_remove_lock` outside everything, then `cpu_hotplug_lock`.
+//! Linux: `kernel/cpu.c` (v6.8), here a file and a folder: `states` (the table, callbacks that come and go
+//! at run time), `up`, `down`, this file (locks, the machine that walks the states, cpuhp/N).
+//! Kept: the states' order and who runs them (the controlling CPU up to `CPUHP_BRINGUP_CPU` and in
+//! `CPUHP_TEARDOWN_CPU`, the CPU itself with interrupts off up to `CPUHP_AP_ONLINE`, then cpuhp/N one
+//! state a loop), roll-back after an error, injected failures, the hand-shake of both CPUs, the parallel
+//! start at boot. Left out: states with several instances, SMT control, suspend's freezing, sysfs but for
+//! what `drivers/base/cpu.rs` has. Differs: nothing else.
+//! Locks: `cpu_add_remove_lock` outside everything, then `cpu_hotplug_lock`, then `cpuhp_state_mutex`.
 
-use crate::arch::x86::include::asm::processor::cpu_relax;
+pub mod down;
+mod states;
+mod up;
+
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
-use crate::arch::x86::kernel::smpboot::native_kick_ap;
 use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
 use crate::include::linux::completion::Completion;
 use crate::include::linux::cpuhotplug::*;
 use crate::include::linux::cpumask::{
-    NR_CPUS, cpu_online, cpu_present_mask, set_cpu_active, set_cpu_online, set_cpu_possible,
-    set_cpu_present,
+    NR_CPUS, cpu_dying, cpu_online, set_cpu_active, set_cpu_dying, set_cpu_online,
+    set_cpu_possible, set_cpu_present,
 };
-use crate::include::linux::errno::{EINVAL, EIO, ENOMEM};
-use crate::include::linux::irqflags::irqs_disabled;
-use crate::include::linux::ktime::{NSEC_PER_MSEC, NSEC_PER_SEC};
+use crate::include::linux::errno::EAGAIN;
+use crate::include::linux::irqflags::{local_irq_disable, local_irq_enable};
 use crate::include::linux::mutex::Mutex;
 use crate::include::linux::percpu_rwsem::PercpuRwSemaphore;
 use crate::include::linux::sched::{TaskRef, smp_mb};
 use crate::include::linux::smpboot::SmpHotplugThread;
-use crate::include::linux::stop_machine::stop_machine_unpark;
+use crate::include::trace::events::cpuhp::{trace_cpuhp_enter, trace_cpuhp_exit};
 use crate::init::main::{SystemStates, system_state};
 use crate::kernel::kthread::kthread_unpark;
-use crate::kernel::sched::clock::sched_clock;
 use crate::kernel::sched::completion::{complete, wait_for_completion};
-use crate::kernel::sched::core::{sched_cpu_activate, sched_cpu_starting, wake_up_process};
-use crate::kernel::smp::smpcfd_prepare_cpu;
-use crate::kernel::smpboot::{
-    idle_thread_get, smpboot_create_threads, smpboot_register_percpu_thread, smpboot_unpark_threads,
-};
-use crate::kernel::time::hrtimer::hrtimers_prepare_cpu;
-use crate::kernel::time::timer::sleep::usleep_range;
-use crate::kernel::time::timer::timers_prepare_cpu;
-use crate::kernel::workqueue::{workqueue_online_cpu, workqueue_prepare_cpu};
-use crate::{BUG_ON, WARN_ON, WARN_ON_ONCE, pr_err};
+use crate::kernel::sched::core::wake_up_process;
+use crate::kernel::smpboot::smpboot_register_percpu_thread;
+use crate::{BUG_ON, WARN_ON_ONCE, pr_warn};
 use core::sync::atomic::{AtomicU32, Ordering};
+use states::{cpuhp_get_step, cpuhp_is_ap_state, cpuhp_is_atomic_state, cpuhp_step_empty};
 
-/// How far a starting CPU and the boot CPU have got with each other.
-mod sync_state {
-    /// Nothing yet.
-    pub const DEAD: u32 = 0;
-    /// Started by the boot CPU.
-    pub const KICKED: u32 = 1;
-    /// The new CPU runs.
-    pub const ALIVE: u32 = 5;
-    /// The boot CPU lets it go on.
-    pub const SHOULD_ONLINE: u32 = 6;
-    /// It idles.
-    pub const ONLINE: u32 = 7;
-}
+pub use down::{cpu_down, cpu_hotplug_disable, cpu_hotplug_enable, cpuhp_report_idle_dead};
+pub use states::{
+    cpuhp_remove_state, cpuhp_remove_state_nocalls, cpuhp_setup_state, cpuhp_setup_state_nocalls,
+    write_cpuhp_fail,
+};
+pub use up::{
+    bringup_nonboot_cpus, cpu_up, cpuhp_ap_sync_alive, cpuhp_online_idle, notify_cpu_starting,
+};
 
-/// A CPU's way up.
+/// What is to be done to enter a state, or to leave it: 0 or an error.
+pub type CpuhpCallback = fn(u32) -> i32;
+
+/// A CPU's way up or down. Fields: written by the controlling CPU while the other waits for it, or the
+/// other way round; the completions order them.
 #[doc(alias = "cpuhp_cpu_state")]
 struct CpuhpCpuState {
+    /// Where it is. Going up the state whose callback runs, going down the one below.
     state: Shared<CpuhpState>,
+    /// Where it goes.
     target: Shared<CpuhpState>,
+    /// A state that shall fail once (`CPUHP_INVALID`: none).
+    fail: Shared<CpuhpState>,
+    /// cpuhp/N.
     thread: Shared<Option<TaskRef>>,
+    /// It has something to do.
     should_run: Shared<bool>,
+    /// An error has turned the direction round.
+    rollback: Shared<bool>,
+    /// It shall run one callback only, that of `cb_state`.
+    single: Shared<bool>,
+    /// Up, or down.
+    bringup: Shared<bool>,
+    cb_state: Shared<CpuhpState>,
     result: Shared<i32>,
     ap_sync_state: AtomicU32,
     done_up: Completion,
+    done_down: Completion,
 }
 
 static cpuhp_state: PerCpu<CpuhpCpuState> = PerCpu::new(
@@ -73,17 +82,33 @@ static cpuhp_state: PerCpu<CpuhpCpuState> = PerCpu::new(
         CpuhpCpuState {
             state: Shared::new(CPUHP_OFFLINE),
             target: Shared::new(CPUHP_OFFLINE),
+            fail: Shared::new(CPUHP_INVALID),
             thread: Shared::new(None),
             should_run: Shared::new(false),
+            rollback: Shared::new(false),
+            single: Shared::new(false),
+            bringup: Shared::new(false),
+            cb_state: Shared::new(CPUHP_OFFLINE),
             result: Shared::new(0),
-            ap_sync_state: AtomicU32::new(sync_state::DEAD),
+            ap_sync_state: AtomicU32::new(up::sync_state::DEAD),
             done_up: Completion::new(),
+            done_down: Completion::new(),
         }
     }; NR_CPUS],
 );
+/// One operation at a time.
 static cpu_add_remove_lock: Mutex = Mutex::new();
-/// Written while a CPU comes; read by who needs the set of online CPUs to stay.
+/// Written while a CPU comes or goes; read by who needs the set of online CPUs to stay.
 static cpu_hotplug_lock: PercpuRwSemaphore = PercpuRwSemaphore::new();
+
+/// No CPU shall begin to come or go until `cpu_maps_update_done`.
+fn cpu_maps_update_begin() {
+    cpu_add_remove_lock.lock();
+}
+
+fn cpu_maps_update_done() {
+    cpu_add_remove_lock.unlock();
+}
 
 /// From now on no CPU comes or goes.
 ///
@@ -113,168 +138,143 @@ pub fn lockdep_assert_cpus_held() {
     }
 }
 
-/// A state's name and what is done to enter it.
-#[doc(alias = "cpuhp_step")]
-struct CpuhpStep {
-    state: CpuhpState,
-    name: &'static str,
-    startup: fn(u32) -> i32,
+/// The state a CPU is in, for tests and reports.
+pub fn cpuhp_state_of(cpu: u32) -> CpuhpState {
+    cpuhp_state.per_cpu(cpu).state.get()
 }
 
-const fn step(state: CpuhpState, name: &'static str, startup: fn(u32) -> i32) -> CpuhpStep {
-    CpuhpStep {
-        state,
-        name,
-        startup,
+fn wait_for_ap_thread(st: &'static CpuhpCpuState, bringup: bool) {
+    wait_for_completion(if bringup { &st.done_up } else { &st.done_down });
+}
+
+fn complete_ap_thread(st: &'static CpuhpCpuState, bringup: bool) {
+    complete(if bringup { &st.done_up } else { &st.done_down });
+}
+
+/// Runs the callback of a state for one direction.
+fn cpuhp_invoke_callback(cpu: u32, state: CpuhpState, bringup: bool) -> i32 {
+    let st = cpuhp_state.per_cpu(cpu);
+    if st.fail.get() == state {
+        st.fail.set(CPUHP_INVALID);
+        return -EAGAIN;
+    }
+    let Some(cb) = cpuhp_get_step(state).callback(bringup) else {
+        WARN_ON_ONCE!(true);
+        return 0;
+    };
+    trace_cpuhp_enter(cpu, st.target.get(), state, cb);
+    let ret = cb(cpu);
+    trace_cpuhp_exit(cpu, st.state.get(), state, ret);
+    ret
+}
+
+/// Turns a CPU towards a target; returns where it is.
+fn cpuhp_set_state(cpu: u32, st: &CpuhpCpuState, target: CpuhpState) -> CpuhpState {
+    let prev_state = st.state.get();
+    let bringup = prev_state < target;
+    st.rollback.set(false);
+    st.target.set(target);
+    st.single.set(false);
+    st.bringup.set(bringup);
+    if cpu_dying(cpu) == bringup {
+        set_cpu_dying(cpu, !bringup);
+    }
+    prev_state
+}
+
+/// Turns a CPU round after an error, towards where it came from.
+fn cpuhp_reset_state(cpu: u32, st: &CpuhpCpuState, prev_state: CpuhpState) {
+    let bringup = !st.bringup.get();
+    st.target.set(prev_state);
+    // A second error on the way back changes nothing more.
+    if st.rollback.get() {
+        return;
+    }
+    st.rollback.set(true);
+    // The state that failed was not reached: the way back begins before it.
+    st.state.add(if bringup { 1 } else { -1 });
+    st.bringup.set(bringup);
+    if cpu_dying(cpu) == bringup {
+        set_cpu_dying(cpu, !bringup);
     }
 }
 
-/// Every state with something to do, in order.
-static cpuhp_hp_states: [CpuhpStep; 12] = [
-    step(
-        CPUHP_CREATE_THREADS,
-        "threads:prepare",
-        smpboot_create_threads,
-    ),
-    step(
-        CPUHP_WORKQUEUE_PREP,
-        "workqueue:prepare",
-        workqueue_prepare_cpu,
-    ),
-    step(
-        CPUHP_HRTIMERS_PREPARE,
-        "hrtimers:prepare",
-        hrtimers_prepare_cpu,
-    ),
-    step(CPUHP_SMPCFD_PREPARE, "smpcfd:prepare", smpcfd_prepare_cpu),
-    step(CPUHP_TIMERS_PREPARE, "timers:prepare", timers_prepare_cpu),
-    step(CPUHP_BP_KICK_AP, "cpu:kick_ap", cpuhp_kick_ap_alive),
-    step(CPUHP_BRINGUP_CPU, "cpu:bringup", cpuhp_bringup_ap),
-    step(
-        CPUHP_AP_CACHECTRL_STARTING,
-        "x86/cachectrl:starting",
-        crate::kernel::kreplay::stopstorm::inactive::cpu_starting,
-    ),
-    step(
-        CPUHP_AP_SCHED_STARTING,
-        "sched:starting",
-        sched_cpu_starting,
-    ),
-    step(
-        CPUHP_AP_SMPBOOT_THREADS,
-        "smpboot/threads:online",
-        smpboot_unpark_threads,
-    ),
-    step(
-        CPUHP_AP_WORKQUEUE_ONLINE,
-        "workqueue:online",
-        workqueue_online_cpu,
-    ),
-    step(CPUHP_AP_ACTIVE, "sched:active", sched_cpu_activate),
-];
-
-/// The first step above `state` and not above `target`.
-fn cpuhp_next_step(state: CpuhpState, target: CpuhpState) -> Option<&'static CpuhpStep> {
-    cpuhp_hp_states
-        .iter()
-        .find(|step| step.state > state && step.state <= target)
+/// Moves the CPU by one state that has a callback for this direction; which one, or none if the target
+/// is reached first.
+fn cpuhp_next_state(bringup: bool, st: &CpuhpCpuState, target: CpuhpState) -> Option<CpuhpState> {
+    loop {
+        let state = st.state.get();
+        let step = if bringup {
+            if state >= target {
+                return None;
+            }
+            st.state.set(state + 1);
+            state + 1
+        } else {
+            if state <= target {
+                return None;
+            }
+            st.state.set(state - 1);
+            state
+        };
+        if !cpuhp_step_empty(bringup, cpuhp_get_step(step)) {
+            return Some(step);
+        }
+    }
 }
 
-/// Runs a step. The state is changed before its callback, as Linux does going up.
-fn cpuhp_invoke_callback(cpu: u32, st: &CpuhpCpuState, step: &CpuhpStep) -> i32 {
-    st.state.set(step.state);
-    let ret = (step.startup)(cpu);
-    if ret != 0 {
-        pr_err!(
-            "CPU{cpu}: hotplug state {} ({}) failed: {ret}",
-            step.state,
-            step.name
+fn __cpuhp_invoke_callback_range(
+    bringup: bool,
+    cpu: u32,
+    st: &CpuhpCpuState,
+    target: CpuhpState,
+    nofail: bool,
+) -> i32 {
+    let mut ret = 0;
+    while let Some(state) = cpuhp_next_state(bringup, st, target) {
+        let err = cpuhp_invoke_callback(cpu, state, bringup);
+        if err == 0 {
+            continue;
+        }
+        if !nofail {
+            return err;
+        }
+        pr_warn!(
+            "CPU {cpu} {} state {} ({}) failed ({err})",
+            if bringup { "UP" } else { "DOWN" },
+            cpuhp_get_step(st.state.get()).name(),
+            st.state.get()
         );
+        ret = -1;
     }
     ret
 }
 
-/// Runs all steps up to `target` on this CPU.
-fn cpuhp_up_callbacks(cpu: u32, st: &CpuhpCpuState, target: CpuhpState) -> i32 {
-    while let Some(step) = cpuhp_next_step(st.state.get(), target) {
-        let ret = cpuhp_invoke_callback(cpu, st, step);
-        if ret != 0 {
-            return ret;
-        }
-    }
-    if st.state.get() < target {
-        st.state.set(target);
-    }
-    0
+/// Walks a CPU to a target; ends at the first error.
+fn cpuhp_invoke_callback_range(
+    bringup: bool,
+    cpu: u32,
+    st: &CpuhpCpuState,
+    target: CpuhpState,
+) -> i32 {
+    __cpuhp_invoke_callback_range(bringup, cpu, st, target, false)
 }
 
-fn cpuhp_ap_update_sync_state(st: &CpuhpCpuState, state: u32) {
-    st.ap_sync_state.store(state, Ordering::SeqCst);
+/// The same where nothing may fail.
+fn cpuhp_invoke_callback_range_nofail(
+    bringup: bool,
+    cpu: u32,
+    st: &CpuhpCpuState,
+    target: CpuhpState,
+) {
+    __cpuhp_invoke_callback_range(bringup, cpu, st, target, true);
 }
 
-/// The new CPU says that it lives and waits until it may go on. Interrupts are off.
-pub fn cpuhp_ap_sync_alive() {
-    let st = cpuhp_state.per_cpu(raw_smp_processor_id());
-    cpuhp_ap_update_sync_state(st, sync_state::ALIVE);
-    while st.ap_sync_state.load(Ordering::Acquire) != sync_state::SHOULD_ONLINE {
-        cpu_relax();
-    }
-}
-
-/// The boot CPU waits for the new CPU and lets it go on.
-fn cpuhp_bp_sync_alive(st: &CpuhpCpuState) -> bool {
-    let start = sched_clock();
-    while st.ap_sync_state.load(Ordering::Acquire) != sync_state::ALIVE {
-        let waited = sched_clock().wrapping_sub(start) as i64;
-        if waited > 10 * NSEC_PER_SEC {
-            return false;
-        }
-        if waited < NSEC_PER_MSEC {
-            cpu_relax();
-        } else {
-            usleep_range(1000, 2000);
-        }
-    }
-    cpuhp_ap_update_sync_state(st, sync_state::SHOULD_ONLINE);
-    true
-}
-
-fn cpuhp_kick_ap_alive(cpu: u32) -> i32 {
-    let st = cpuhp_state.per_cpu(cpu);
-    let Some(idle) = idle_thread_get(cpu) else {
-        return -ENOMEM;
-    };
-    cpuhp_ap_update_sync_state(st, sync_state::KICKED);
-    native_kick_ap(cpu, idle)
-}
-
-fn cpuhp_bringup_ap(cpu: u32) -> i32 {
-    let st = cpuhp_state.per_cpu(cpu);
-    if !cpuhp_bp_sync_alive(st) {
-        pr_err!("CPU{cpu} failed to report alive state");
-        return -EIO;
-    }
-    bringup_wait_for_ap_online(cpu, st)
-}
-
-/// Waits until the new CPU idles, then lets its cpuhp thread do the rest.
-fn bringup_wait_for_ap_online(cpu: u32, st: &'static CpuhpCpuState) -> i32 {
-    wait_for_completion(&st.done_up);
-    if WARN_ON_ONCE!(!cpu_online(cpu)) {
-        return -EINVAL;
-    }
-    let Some(thread) = st.thread.get() else {
-        return -EINVAL;
-    };
-    kthread_unpark(thread);
-    if st.target.get() <= CPUHP_AP_ONLINE_IDLE {
-        return 0;
-    }
-    __cpuhp_kick_ap(st);
-    st.result.get()
-}
-
+/// Lets cpuhp/N do its part and waits for it.
 fn __cpuhp_kick_ap(st: &'static CpuhpCpuState) {
+    if !st.single.get() && st.state.get() == st.target.get() {
+        return;
+    }
     st.result.set(0);
     // The thread looks at the target after it has seen the flag.
     smp_mb();
@@ -282,56 +282,101 @@ fn __cpuhp_kick_ap(st: &'static CpuhpCpuState) {
     if let Some(thread) = st.thread.get() {
         wake_up_process(thread);
     }
-    wait_for_completion(&st.done_up);
+    wait_for_ap_thread(st, st.bringup.get());
 }
 
-/// The new CPU's own part, before it is online. Interrupts are off.
-pub fn notify_cpu_starting(cpu: u32) {
-    let st = cpuhp_state.per_cpu(cpu);
-    BUG_ON!(!irqs_disabled());
-    let target = st.target.get().min(CPUHP_AP_ONLINE);
-    // None of these may fail.
-    WARN_ON_ONCE!(cpuhp_up_callbacks(cpu, st, target) != 0);
-}
-
-/// The new CPU has reached its idle loop: its stopper takes works, and the boot CPU hears of it.
-pub fn cpuhp_online_idle(state: CpuhpState) {
-    if state != CPUHP_AP_ONLINE_IDLE {
-        return;
+/// The same, and back again if it failed.
+fn cpuhp_kick_ap(cpu: u32, st: &'static CpuhpCpuState, target: CpuhpState) -> i32 {
+    let prev_state = cpuhp_set_state(cpu, st, target);
+    __cpuhp_kick_ap(st);
+    let ret = st.result.get();
+    if ret != 0 {
+        cpuhp_reset_state(cpu, st, prev_state);
+        __cpuhp_kick_ap(st);
     }
-    let cpu = raw_smp_processor_id();
+    ret
+}
+
+fn cpuhp_kick_ap_work(cpu: u32) -> i32 {
     let st = cpuhp_state.per_cpu(cpu);
-    cpuhp_ap_update_sync_state(st, sync_state::ONLINE);
-    // Before the CPU can be moved to: whoever moves a task here may need to move it away again.
-    stop_machine_unpark(cpu);
-    st.state.set(CPUHP_AP_ONLINE_IDLE);
-    complete(&st.done_up);
+    let prev_state = st.state.get();
+    trace_cpuhp_enter(cpu, st.target.get(), prev_state, cpuhp_kick_ap_work);
+    let ret = cpuhp_kick_ap(cpu, st, st.target.get());
+    trace_cpuhp_exit(cpu, st.state.get(), prev_state, ret);
+    ret
 }
 
 fn cpuhp_should_run(cpu: u32) -> bool {
     cpuhp_state.per_cpu(cpu).should_run.get()
 }
 
-/// cpuhp/N: one step a call.
+/// cpuhp/N: one step a call, so that it stays open to be parked, stopped and preempted between two.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
+#[unsafe(no_mangle)]
+#[inline(never)]
 extern "C" fn cpuhp_thread_fun(cpu: u32) {
     let st = cpuhp_state.per_cpu(cpu);
+    let bringup = st.bringup.get();
+    // Pairs with the kick: what it wrote before the flag is seen now.
     smp_mb();
     if WARN_ON_ONCE!(!st.should_run.get()) {
         return;
     }
-    let target = st.target.get();
-    match cpuhp_next_step(st.state.get(), target) {
-        Some(step) => st.result.set(cpuhp_invoke_callback(cpu, st, step)),
-        None => st.state.set(target),
-    }
-    if st.result.get() != 0 || st.state.get() >= target {
+    let next = if st.single.get() {
         st.should_run.set(false);
-        complete(&st.done_up);
+        Some(st.cb_state.get())
+    } else {
+        let next = cpuhp_next_state(bringup, st, st.target.get());
+        st.should_run.set(next.is_some());
+        next
+    };
+    if let Some(state) = next {
+        st.result.set(cpuhp_run_step(cpu, state, bringup));
+        if st.result.get() != 0 {
+            // A way back that fails leads nowhere.
+            WARN_ON_ONCE!(st.rollback.get());
+            st.should_run.set(false);
+        }
+    }
+    if !st.should_run.get() {
+        complete_ap_thread(st, bringup);
     }
 }
 
+fn cpuhp_run_step(cpu: u32, state: CpuhpState, bringup: bool) -> i32 {
+    WARN_ON_ONCE!(!cpuhp_is_ap_state(state));
+    if !cpuhp_is_atomic_state(state) {
+        return cpuhp_invoke_callback(cpu, state, bringup);
+    }
+    // A callback that is added later for a state that the CPU has passed.
+    local_irq_disable();
+    let ret = cpuhp_invoke_callback(cpu, state, bringup);
+    local_irq_enable();
+    WARN_ON_ONCE!(ret != 0);
+    ret
+}
+
+/// Runs one callback of a CPU that is up already, on that CPU.
+fn cpuhp_invoke_ap_callback(cpu: u32, state: CpuhpState, bringup: bool) -> i32 {
+    let st = cpuhp_state.per_cpu(cpu);
+    if !cpu_online(cpu) {
+        return 0;
+    }
+    if st.thread.get().is_none() {
+        return cpuhp_invoke_callback(cpu, state, bringup);
+    }
+    st.rollback.set(false);
+    st.bringup.set(bringup);
+    st.cb_state.set(state);
+    st.single.set(true);
+    __cpuhp_kick_ap(st);
+    st.result.get()
+}
+
 fn cpuhp_create(cpu: u32) {
-    cpuhp_state.per_cpu(cpu).done_up.reinit();
+    let st = cpuhp_state.per_cpu(cpu);
+    st.done_up.reinit();
+    st.done_down.reinit();
 }
 
 fn cpuhp_store(cpu: u32) -> &'static Shared<Option<TaskRef>> {
@@ -369,37 +414,7 @@ pub fn boot_cpu_init() {
 pub fn boot_cpu_hotplug_init() {
     let st = cpuhp_state.this_cpu();
     st.ap_sync_state
-        .store(sync_state::ONLINE, Ordering::Relaxed);
+        .store(up::sync_state::ONLINE, Ordering::Relaxed);
     st.state.set(CPUHP_ONLINE);
     st.target.set(CPUHP_ONLINE);
-}
-
-fn cpu_up(cpu: u32, target: CpuhpState) -> i32 {
-    let st = cpuhp_state.per_cpu(cpu);
-    if st.state.get() >= target {
-        return 0;
-    }
-    cpus_write_lock();
-    st.target.set(target);
-    // The boot CPU's own steps end where the new CPU takes over.
-    let ret = cpuhp_up_callbacks(cpu, st, target.min(CPUHP_BRINGUP_CPU));
-    cpus_write_unlock();
-    ret
-}
-
-/// Brings present CPUs up, `max_cpus` with the boot CPU at most: first all are started, then each is
-/// completed.
-///
-/// # Context
-/// May sleep.
-pub fn bringup_nonboot_cpus(max_cpus: u32) {
-    cpu_add_remove_lock.lock();
-    for target in [CPUHP_BP_KICK_AP, CPUHP_ONLINE] {
-        for cpu in cpu_present_mask().iter().take(max_cpus as usize) {
-            if !cpu_online(cpu) {
-                WARN_ON!(cpu_up(cpu, target) != 0);
-            }
-        }
-    }
-    cpu_add_remove_lock.unlock();
 }

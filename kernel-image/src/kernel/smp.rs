@@ -56,6 +56,13 @@ pub fn smpcfd_prepare_cpu(cpu: u32) -> i32 {
     0
 }
 
+/// `cpu` goes down: what is queued for it is done now, on it, with interrupts off and all others stopped.
+pub fn smpcfd_dying_cpu(_cpu: u32) -> i32 {
+    // The CPU is offline by now, and may be: nobody can have queued anything since.
+    __flush_smp_call_function_queue(false);
+    0
+}
+
 fn csd_lock_wait(csd: &CallSingleData) {
     while csd.node.u_flags.load(Ordering::Acquire) & CSD_FLAG_LOCK != 0 {
         cpu_relax();

@@ -1,9 +1,9 @@
 //! Threads that exist once on every CPU, and the idle tasks of CPUs that are not up yet.
 //!
 //! Linux: `kernel/smpboot.c` (v6.8). Kept: the thread's loop with its states, creation (bound, parked),
-//! registration at the head of the list, unparking in list order. Left out: unregistering. Differs:
-//! nothing else.
-//! Locks: `smpboot_threads_lock`.
+//! registration at the head of the list, unparking in list order, parking in the other, unregistering.
+//! Left out: nothing. Differs: what a thread knows of itself stays for the next one of its kind and CPU.
+//! Locks: the hotplug lock, then `smpboot_threads_lock`.
 
 extern crate alloc;
 
@@ -14,19 +14,19 @@ use crate::fence::shared::Shared;
 use crate::fence::void::VoidPtr;
 use crate::include::linux::cpumask::{NR_CPUS, cpu_online_mask, cpu_possible_mask};
 use crate::include::linux::errno::ENOMEM;
-use crate::include::linux::list::ListHead;
-use crate::include::linux::list::list_add;
+use crate::include::linux::list::{ListHead, links_reverse, list_add, list_del};
 use crate::include::linux::mutex::Mutex;
 use crate::include::linux::preempt::{preempt_disable, preempt_enable, preempt_enable_no_resched};
-use crate::include::linux::sched::task::get_task_struct;
+use crate::include::linux::sched::task::{get_task_struct, put_task_struct};
 use crate::include::linux::sched::{
     __set_current_state, TASK_INTERRUPTIBLE, TASK_PARKED, TASK_RUNNING, TaskRef, set_current_state,
 };
 use crate::include::linux::smpboot::{HotplugThreadLink, SmpHotplugThread};
+use crate::kernel::cpu::{cpus_read_lock, cpus_read_unlock};
 use crate::kernel::fork::fork_idle;
 use crate::kernel::kthread::{
     kthread_create_on_cpu, kthread_park, kthread_parkme, kthread_set_per_cpu, kthread_should_park,
-    kthread_should_stop, kthread_unpark,
+    kthread_should_stop, kthread_stop, kthread_unpark,
 };
 use crate::kernel::sched::core::{schedule, wait_task_inactive};
 use crate::{BUG_ON, WARN_ON};
@@ -180,6 +180,46 @@ pub fn smpboot_create_threads(cpu: u32) -> i32 {
     ret.unwrap_or(0)
 }
 
+/// Asks a thread to stand aside, unless it sees to that itself.
+fn smpboot_park_thread(ht: &SmpHotplugThread, cpu: u32) {
+    if let (Some(tsk), false) = ((ht.store)(cpu).get(), ht.selfparking) {
+        kthread_park(tsk);
+    }
+}
+
+/// All threads of a CPU that goes down stand aside, the oldest kind first.
+pub fn smpboot_park_threads(cpu: u32) -> i32 {
+    smpboot_threads_lock.lock();
+    for cur in links_reverse(&hotplug_threads).map(HotplugThreadLink::entry) {
+        smpboot_park_thread(cur, cpu);
+    }
+    smpboot_threads_lock.unlock();
+    0
+}
+
+/// Ends a kind's threads, those of CPUs that are offline (they are parked) as well.
+fn smpboot_destroy_threads(ht: &SmpHotplugThread) {
+    for cpu in cpu_possible_mask().iter() {
+        if let Some(tsk) = (ht.store)(cpu).replace(None) {
+            kthread_stop(tsk);
+            put_task_struct(tsk);
+        }
+    }
+}
+
+/// Takes a kind of thread back: its threads end.
+///
+/// # Context
+/// May sleep.
+pub fn smpboot_unregister_percpu_thread(plug_thread: &'static SmpHotplugThread) {
+    cpus_read_lock();
+    smpboot_threads_lock.lock();
+    list_del(&plug_thread.list);
+    smpboot_destroy_threads(plug_thread);
+    smpboot_threads_lock.unlock();
+    cpus_read_unlock();
+}
+
 fn smpboot_unpark_thread(ht: &SmpHotplugThread, cpu: u32) {
     if let (Some(tsk), false) = ((ht.store)(cpu).get(), ht.selfparking) {
         kthread_unpark(tsk);
@@ -202,11 +242,13 @@ pub fn smpboot_unpark_threads(cpu: u32) -> i32 {
 /// # Context
 /// May sleep.
 pub fn smpboot_register_percpu_thread(plug_thread: &'static SmpHotplugThread) -> i32 {
+    cpus_read_lock();
     smpboot_threads_lock.lock();
     let mut ret = 0;
     for cpu in cpu_online_mask().iter() {
         ret = __smpboot_create_thread(plug_thread, cpu);
         if ret != 0 {
+            smpboot_destroy_threads(plug_thread);
             break;
         }
         smpboot_unpark_thread(plug_thread, cpu);
@@ -215,5 +257,6 @@ pub fn smpboot_register_percpu_thread(plug_thread: &'static SmpHotplugThread) ->
         list_add(&plug_thread.list, &hotplug_threads);
     }
     smpboot_threads_lock.unlock();
+    cpus_read_unlock();
     ret
 }

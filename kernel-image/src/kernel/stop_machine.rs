@@ -4,7 +4,7 @@
 //! Linux: `kernel/stop_machine.c` (v6.8).
 //! Kept: the whole of it: queueing with the wake-up inside one preempt-off section, the count-down of
 //! a request, two-CPU requests in lock order that wait for a half-queued request to many, `stop_machine`
-//! in lock step. Left out: `stop_machine_park` (CPUs do not go down), `stop_core_cpuslocked` (no user
+//! in lock step, parking. Left out: `stop_core_cpuslocked` (no user
 //! here), the NMI watchdog's and RCU's calls in the loop. Differs: `try_stop_cpus`, removed from
 //! Linux in 5.7, is kept for the readers of older texts, and marked so; assertions watch what Linux relies on.
 //! Locks: the hotplug lock, then `stop_cpus_mutex`, then a stopper's lock, with interrupts off; two of
@@ -43,7 +43,7 @@ use crate::include::trace::events::stop::{
 };
 use crate::kernel::cpu::{cpus_read_lock, cpus_read_unlock, lockdep_assert_cpus_held};
 use crate::kernel::kreplay::counters::{count, kreplay_counters};
-use crate::kernel::kthread::kthread_unpark;
+use crate::kernel::kthread::{kthread_park, kthread_unpark};
 use crate::kernel::sched::completion::{complete, completion_done, wait_for_completion};
 use crate::kernel::sched::core::{sched_set_stop_task, wake_q_add, wake_up_q};
 use crate::kernel::smpboot::smpboot_register_percpu_thread;
@@ -564,6 +564,19 @@ fn cpu_stop_run_work(cpu: u32, stopper: &'static CpuStopper, work: &'static CpuS
         "cpu_stop: {:#x} leaked preempt count",
         r#fn as usize
     );
+}
+
+/// A CPU's stopper takes no more works and stands aside when it has done those it has.
+///
+/// # Context
+/// The CPU itself, in its stopper, on its way down: interrupts off, all others stopped. So nobody queues a
+/// work meanwhile, and the flag needs no lock.
+pub fn stop_machine_park(cpu: u32) {
+    let stopper = cpu_stopper.per_cpu(cpu);
+    stopper.enabled.set(false);
+    if let Some(thread) = stopper.thread.get() {
+        kthread_park(thread);
+    }
 }
 
 /// Lets a CPU's stopper take works, and its thread run.

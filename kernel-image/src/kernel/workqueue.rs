@@ -12,19 +12,26 @@ pub mod pool;
 pub mod worker;
 
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
+use crate::fence::shared::Shared;
+use crate::fence::stack_pinned::StackObject;
 use crate::fence::void::VoidPtr;
+use crate::include::linux::completion::Completion;
 use crate::include::linux::cpumask::{cpu_online_mask, cpu_possible_mask, nr_cpu_ids};
 use crate::include::linux::irqflags::{local_irq_restore, local_irq_save};
-use crate::include::linux::list::list_add_tail;
+use crate::include::linux::list::{list_add_tail, list_empty};
 use crate::include::linux::sched::{
     __set_current_state, TASK_INTERRUPTIBLE, TASK_RUNNING, set_current_state,
 };
 use crate::include::linux::workqueue::{WORK_CPU_UNBOUND, WORK_STRUCT_PENDING, WorkStruct};
 use crate::kernel::kthread::{kthread_run, kthread_should_stop};
+use crate::kernel::sched::completion::{complete, wait_for_completion};
 use crate::kernel::sched::core::schedule;
-use crate::{BUG_ON, WARN_ON};
+use crate::{BUG_ON, WARN_ON, intrusive_adapter, stack_pinned};
 use core::sync::atomic::{AtomicBool, Ordering};
-use pool::{NR_STD_WORKER_POOLS, cpu_worker_pools, create_worker, rebind_workers, unbound_pool};
+use pool::{
+    NR_STD_WORKER_POOLS, cpu_worker_pools, create_worker, rebind_workers, unbind_workers,
+    unbound_pool,
+};
 
 pub use pool::Worker;
 pub use worker::{wq_worker_running, wq_worker_sleeping, wq_worker_tick};
@@ -158,4 +165,60 @@ pub fn workqueue_online_cpu(cpu: u32) -> i32 {
         rebind_workers(pool);
     }
     0
+}
+
+/// A CPU goes down: its workers go on elsewhere. Runs on that CPU, in cpuhp/N.
+pub fn workqueue_offline_cpu(cpu: u32) -> i32 {
+    if WARN_ON!(cpu != raw_smp_processor_id()) {
+        return -1;
+    }
+    for pool in cpu_worker_pools.per_cpu(cpu) {
+        unbind_workers(pool);
+    }
+    0
+}
+
+/// A function to run in a worker of a CPU; on the stack of who asks.
+#[doc(alias = "work_for_cpu")]
+struct WorkForCpu {
+    work: WorkStruct,
+    r#fn: fn(VoidPtr) -> i32,
+    arg: VoidPtr,
+    ret: Shared<i32>,
+    done: Completion,
+}
+
+impl StackObject for WorkForCpu {
+    fn quiescent(&self) -> bool {
+        list_empty(&self.work.entry) && self.done.quiescent()
+    }
+}
+
+intrusive_adapter!(
+    /// Such functions by their work.
+    WorkForCpuOf = WorkForCpu { work: WorkStruct });
+
+fn work_for_cpu_fn(work: &'static WorkStruct) {
+    let wfc = WorkForCpuOf::entry(work);
+    wfc.ret.set((wfc.r#fn)(wfc.arg));
+    complete(&wfc.done);
+}
+
+/// Runs a function in a worker of a CPU and waits for it.
+///
+/// # Context
+/// May sleep; the CPU stays online.
+/// # Returns
+/// What the function returned.
+pub fn work_on_cpu(cpu: u32, r#fn: fn(VoidPtr) -> i32, arg: VoidPtr) -> i32 {
+    stack_pinned!(let wfc = WorkForCpu {
+        work: WorkStruct::new(work_for_cpu_fn),
+        r#fn,
+        arg,
+        ret: Shared::new(0),
+        done: Completion::new(),
+    });
+    schedule_work_on(cpu, &wfc.work);
+    wait_for_completion(&wfc.done);
+    wfc.ret.get()
 }

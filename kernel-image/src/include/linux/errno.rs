@@ -24,6 +24,8 @@ pub const EBUSY: i32 = 16;
 pub const ENODEV: i32 = 19;
 /// Invalid argument.
 pub const EINVAL: i32 = 22;
+/// No space left: no number left to hand out.
+pub const ENOSPC: i32 = 28;
 /// Resource deadlock avoided.
 pub const EDEADLK: i32 = 35;
 /// Function not implemented.

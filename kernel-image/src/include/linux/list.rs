@@ -152,3 +152,16 @@ pub fn links(head: &'static ListHead) -> impl Iterator<Item = &'static ListHead>
         Some(link)
     })
 }
+
+/// The links of `head`, last to first; the one before is read before the current one is handed out.
+pub fn links_reverse(head: &'static ListHead) -> impl Iterator<Item = &'static ListHead> {
+    let mut at = head.before();
+    core::iter::from_fn(move || {
+        if core::ptr::eq(at, head) {
+            return None;
+        }
+        let link = at;
+        at = link.before();
+        Some(link)
+    })
+}

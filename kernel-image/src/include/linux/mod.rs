@@ -27,6 +27,7 @@ pub mod cpuhotplug;
 pub mod kthread;
 pub mod mutex;
 pub mod percpu_rwsem;
+pub mod rcuwait;
 pub mod sched;
 pub mod smpboot;
 pub mod stop_machine;

@@ -408,6 +408,14 @@ impl TaskStruct {
         CommStr(core::array::from_fn(|i| self.comm[i].get()))
     }
 
+    /// Whether its name begins so.
+    pub fn has_name_prefix(&self, prefix: &str) -> bool {
+        prefix
+            .bytes()
+            .zip(&self.comm)
+            .all(|(byte, cell)| cell.get() == byte)
+    }
+
     /// Gives it a name, as `set_task_comm`.
     pub fn set_comm(&self, name: &[u8; TASK_COMM_LEN]) {
         for (cell, &byte) in self.comm.iter().zip(name) {

@@ -12,8 +12,8 @@ use crate::intrusive_adapter;
 use core::sync::atomic::{AtomicI32, Ordering};
 
 pub use crate::kernel::stop_machine::{
-    stop_machine, stop_machine_cpuslocked, stop_machine_from_inactive_cpu, stop_machine_unpark,
-    stop_one_cpu, stop_one_cpu_nowait, stop_two_cpus, try_stop_cpus,
+    stop_machine, stop_machine_cpuslocked, stop_machine_from_inactive_cpu, stop_machine_park,
+    stop_machine_unpark, stop_one_cpu, stop_one_cpu_nowait, stop_two_cpus, try_stop_cpus,
 };
 
 /// A function that a stopper runs, with preemption off; 0 or an error.

@@ -4,6 +4,7 @@
 pub mod affinity;
 pub mod common;
 pub mod counters;
+pub mod hotplug;
 pub mod idle;
 pub mod rt;
 pub mod stopstorm;
@@ -33,6 +34,7 @@ macro_rules! workloads {
 }
 workloads! {
     "affinity" affinity::run,
+    "hotplug" hotplug::run,
     "idle" idle::run,
     "lkdtm" crate::drivers::misc::lkdtm::run,
     "rt" rt::run,

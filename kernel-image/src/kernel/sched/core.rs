@@ -6,12 +6,13 @@
 //! - `wakeup`: `try_to_wake_up`, wake lists, wake queues, waiting until a task is off its CPU.
 //! - `affinity`: masks and the moves they cause, `migration_cpu_stop`.
 //! - `params`: policies, nice, weights, the stop task.
-//! - `fork`: a task's birth. `tick`: the timer. `init`: start-up and CPUs coming up.
+//! - `fork`: a task's birth. `tick`: the timer. `init`: start-up. `hotplug`: CPUs coming and going.
 //!
 //! Kept, left out, differs: see the head of each file.
 
 pub mod affinity;
 pub mod fork;
+pub mod hotplug;
 pub mod init;
 pub mod params;
 pub mod queue;
@@ -25,7 +26,7 @@ pub use affinity::{
     set_cpus_allowed_ptr,
 };
 pub use fork::{sched_cgroup_fork, sched_fork, sched_post_fork, wake_up_new_task};
-pub use init::{init_idle, sched_cpu_activate, sched_cpu_starting, sched_init, sched_init_smp};
+pub use init::{init_idle, sched_init, sched_init_smp};
 pub use params::{
     SchedAttr, SchedParam, sched_set_fifo, sched_set_fifo_low, sched_set_normal,
     sched_set_stop_task, sched_setattr_nocheck, sched_setscheduler_nocheck, set_load_weight,

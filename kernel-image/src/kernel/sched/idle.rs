@@ -1,21 +1,23 @@
 //! The idle class and the idle loop.
 //!
 //! Linux: `kernel/sched/idle.c` (v6.8). Kept: the class, the loop with its polling flag, the re-check
-//! before the halt, the call list taken on the way out. Left out: cpuidle drivers, hot-unplug's dead
-//! loop, forced idle, tickless idle unless `kernel/time` brings it. Differs: nothing else.
+//! before the halt, the call list taken on the way out, the end of a CPU that went offline. Left out: cpuidle drivers,
+//! forced idle, tickless idle unless `kernel/time` brings it. Differs: nothing else.
 //! Locks: the runqueue's lock is held in every hook of the class.
 
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::arch::x86::include::asm::thread_info::TIF_POLLING_NRFLAG;
+use crate::arch::x86::kernel::process::arch_cpu_idle_dead;
 use crate::include::linux::cpuhotplug::CpuhpState;
+use crate::include::linux::cpumask::cpu_online;
 use crate::include::linux::irqflags::{local_irq_disable, local_irq_enable, native_safe_halt};
 use crate::include::linux::preempt::set_preempt_need_resched;
 use crate::include::linux::sched::{
     PF_IDLE, TaskRef, clear_tsk_thread_flag, need_resched, set_tsk_thread_flag, smp_mb, task_cpu,
 };
 use crate::include::linux::smp::flush_smp_call_function_queue;
-use crate::kernel::cpu::cpuhp_online_idle;
+use crate::kernel::cpu::{cpuhp_online_idle, cpuhp_report_idle_dead};
 use crate::kernel::sched::core::affinity::set_cpus_allowed_common;
 use crate::kernel::sched::core::{resched_curr, schedule_idle};
 use crate::kernel::sched::sched::{RqRef, SchedClass};
@@ -67,6 +69,10 @@ fn do_idle() {
     set_tsk_thread_flag(idle, TIF_POLLING_NRFLAG);
     while !need_resched() {
         local_irq_disable();
+        if !cpu_online(raw_smp_processor_id()) {
+            cpuhp_report_idle_dead();
+            arch_cpu_idle_dead();
+        }
         cpuidle_idle_call(idle);
     }
     // The flag was set from outside without touching our preempt_count.

@@ -17,6 +17,7 @@ use crate::include::linux::cpumask::NR_CPUS;
 use crate::include::linux::irqflags::local_irq_save;
 use crate::include::linux::list::ListHead;
 use crate::include::linux::rbtree::RbRootCached;
+use crate::include::linux::rcuwait::Rcuwait;
 use crate::include::linux::sched::prio::MAX_RT_PRIO;
 use crate::include::linux::sched::{
     LoadWeight, PF_KTHREAD, SchedEntity, TaskRef, same_task, task_cpu, test_tsk_need_resched,
@@ -370,6 +371,8 @@ pub struct Rq {
     pub avg_idle: Shared<u64>,
     /// Longest cost of an idle balance, ns.
     pub max_idle_balance_cost: Shared<u64>,
+    /// The hotplug thread waits here until the CPU is empty.
+    pub hotplug_wait: Rcuwait,
     /// Tasks that must stay here.
     pub nr_pinned: Shared<u32>,
     /// A push is on its way.
@@ -427,6 +430,7 @@ impl Rq {
             idle_stamp: Shared::new(0),
             avg_idle: Shared::new(0),
             max_idle_balance_cost: Shared::new(0),
+            hotplug_wait: Rcuwait::new(),
             nr_pinned: Shared::new(0),
             push_busy: Shared::new(0),
             push_work: CpuStopWork::new(),

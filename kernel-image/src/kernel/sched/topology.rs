@@ -6,7 +6,7 @@
 //! Locks: a runqueue's lock while it changes its root domain.
 
 use crate::include::linux::cpumask::cpu_active;
-use crate::kernel::sched::core::init::{set_rq_offline, set_rq_online};
+use crate::kernel::sched::core::hotplug::{set_rq_offline, set_rq_online};
 use crate::kernel::sched::sched::{
     RdRef, RootDomain, RqFlags, RqRef, cpu_of, rq_lock_irqsave, rq_unlock_irqrestore,
 };

@@ -2,14 +2,14 @@
 //!
 //! Linux: kernel/time/hrtimer.c, v6.8. **Kept** hard and soft bases, the interrupt with its three retries, the
 //! switch to high resolution in a tick, callbacks without the lock. **Differs** two clocks instead of four; a
-//! timer stays on the CPU that starts it (Linux may move it off an idle one). **Left out** clock_nanosleep,
-//! migration of timers off a CPU that goes down.
+//! timer stays on the CPU that starts it (Linux may move it off an idle one), unless that CPU goes. **Left out**
+//! clock_nanosleep.
 //! **Locks** `cpu_base.lock`, interrupts off; a leaf.
 use crate::arch::x86::include::asm::processor::cpu_relax;
 use crate::fence::percpu::PerCpu;
 use crate::fence::stack_pinned::StackObject;
 use crate::include::linux::clockchips::ClockEventDevice;
-use crate::include::linux::cpumask::NR_CPUS;
+use crate::include::linux::cpumask::{NR_CPUS, cpu_active_mask};
 use crate::include::linux::hrtimer::*;
 use crate::include::linux::interrupt::{HRTIMER_SOFTIRQ, open_softirq};
 use crate::include::linux::irqflags::{local_irq_restore, local_irq_save};
@@ -17,12 +17,13 @@ use crate::include::linux::ktime::{KTIME_MAX, Ktime};
 use crate::include::linux::rbtree::{RbNode, rb_add_cached, rb_erase_cached, rb_first_cached};
 use crate::include::linux::smp::smp_processor_id;
 use crate::include::linux::spinlock::*;
+use crate::kernel::smp::smp_call_function_single;
 use crate::kernel::softirq::__raise_softirq_irqoff;
 use crate::kernel::time::tick_common::{tick_device, tick_program_event, tick_switch_to_oneshot};
-use crate::kernel::time::tick_sched::tick_setup_sched_timer;
+use crate::kernel::time::tick_sched::{tick_cancel_sched_timer, tick_setup_sched_timer};
 pub use crate::kernel::time::timekeeping::ktime_get;
 use crate::kernel::time::timekeeping::ktime_offs_real;
-use crate::{container_of, pr_warn};
+use crate::{BUG_ON, container_of, pr_warn};
 
 static hrtimer_bases: PerCpu<HrtimerCpuBase> =
     PerCpu::new([const { HrtimerCpuBase::new() }; NR_CPUS]);
@@ -62,6 +63,53 @@ pub fn hrtimers_prepare_cpu(cpu: u32) -> i32 {
     cpu_base.softirq_expires_next.set(KTIME_MAX);
     cpu_base.online.set(true);
     0
+}
+
+/// Moves every timer of a base. Both locks are held.
+fn migrate_hrtimer_list(old_base: &'static HrtimerClockBase, new_base: &'static HrtimerClockBase) {
+    while let Some(first) = rb_first_cached(&old_base.active) {
+        let timer = timer_of(first);
+        BUG_ON!(callback_running(old_base, timer));
+        __remove_hrtimer(timer, old_base, false);
+        timer.base.set(Some(new_base));
+        // The new CPU's hardware is set once for all of them, by that CPU.
+        enqueue_hrtimer(timer, new_base);
+    }
+}
+
+/// A CPU goes: its timers go to another one. On it, with interrupts off and all others stopped.
+pub fn hrtimers_cpu_dying(dying_cpu: u32) -> i32 {
+    let ncpu = cpu_active_mask().first();
+    tick_cancel_sched_timer(dying_cpu);
+    let old_base = hrtimer_bases.this_cpu();
+    let new_base = hrtimer_bases.per_cpu(ncpu);
+    // Nobody else takes two of these locks.
+    raw_spin_lock(&old_base.lock);
+    raw_spin_lock(&new_base.lock);
+    for (old, new) in old_base.clock_base.iter().zip(&new_base.clock_base) {
+        migrate_hrtimer_list(old, new);
+    }
+    // The first soft timer over there may be another one now.
+    let soft = __hrtimer_next_event_base(new_base, SOFT_MASK);
+    if !new_base.softirq_activated.get() {
+        new_base.softirq_expires_next.set(soft);
+    }
+    smp_call_function_single(ncpu, retrigger_next_event, 0, false);
+    raw_spin_unlock(&new_base.lock);
+    old_base.online.set(false);
+    raw_spin_unlock(&old_base.lock);
+    0
+}
+
+/// Sets this CPU's hardware anew: its first timer may be another one. Interrupts are off.
+fn retrigger_next_event(_: u64) {
+    let cpu_base = hrtimer_bases.this_cpu();
+    if !cpu_base.hres_active.get() {
+        return;
+    }
+    raw_spin_lock(&cpu_base.lock);
+    hrtimer_force_reprogram(cpu_base);
+    raw_spin_unlock(&cpu_base.lock);
 }
 
 /// The boot CPU's bases and the softirq.

@@ -6,7 +6,7 @@ use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
 use crate::include::linux::clockchips::ClockEventDevice;
 use crate::include::linux::clockchips::ClockEventState::*;
-use crate::include::linux::cpumask::NR_CPUS;
+use crate::include::linux::cpumask::{NR_CPUS, cpu_online_mask};
 use crate::include::linux::jiffies::TICK_NSEC;
 use crate::include::linux::ktime::Ktime;
 use crate::include::linux::smp::smp_processor_id;
@@ -47,6 +47,27 @@ fn tick_setup_device(dev: &'static ClockEventDevice) {
     }
     dev.event_handler.set(Some(tick_handle_periodic));
     clockevents_switch_state(dev, CLOCK_EVT_STATE_PERIODIC);
+}
+
+/// The timekeeping duty goes to another CPU, if this one has it: it is offline by now.
+pub fn tick_handover_do_timer() {
+    if tick_do_timer_cpu.get() == smp_processor_id() {
+        tick_do_timer_cpu.set(cpu_online_mask().first());
+    }
+}
+
+/// A CPU that is dead has no tick device any more; its next start registers one.
+fn tick_shutdown(cpu: u32) {
+    if let Some(dev) = tick_cpu_device.per_cpu(cpu).replace(None) {
+        // Detached without a word to the hardware, which is another CPU's and off.
+        dev.state_use_accessors.set(CLOCK_EVT_STATE_DETACHED);
+        dev.event_handler.set(None);
+    }
+}
+
+/// After a CPU has died.
+pub fn tick_cleanup_dead_cpu(cpu: u32) {
+    tick_shutdown(cpu);
 }
 
 /// One periodic tick.

@@ -11,6 +11,7 @@ use crate::fence::shared::Shared;
 use crate::fence::stack_pinned::StackObject;
 use crate::include::linux::cpumask::NR_CPUS;
 use crate::include::linux::interrupt::{TIMER_SOFTIRQ, open_softirq};
+use crate::include::linux::irqflags::{local_irq_disable, local_irq_enable};
 use crate::include::linux::jiffies::{jiffies, time_before};
 use crate::include::linux::list::*;
 use crate::include::linux::preempt::{preempt_count, preempt_count_set};
@@ -19,7 +20,7 @@ use crate::include::linux::spinlock::*;
 use crate::include::linux::timer::*;
 use crate::kernel::softirq::__raise_softirq_irqoff;
 use crate::kernel::time::hrtimer::hrtimer_run_queues;
-use crate::{list_entry, pr_warn};
+use crate::{BUG_ON, list_entry, pr_warn};
 
 const LVL_BITS: u32 = 6;
 const LVL_SIZE: u32 = 1 << LVL_BITS;
@@ -73,6 +74,55 @@ pub fn timers_prepare_cpu(cpu: u32) -> i32 {
     let base = timer_bases.per_cpu(cpu);
     base.clk.set(jiffies());
     0
+}
+
+/// A CPU is dead: its timers go to the wheel of this one.
+pub fn timers_dead_cpu(cpu: u32) -> i32 {
+    let old_base = timer_bases.per_cpu(cpu);
+    local_irq_disable();
+    let new_base = timer_bases.this_cpu();
+    raw_spin_lock(&new_base.lock);
+    raw_spin_lock(&old_base.lock);
+    forward_timer_base(new_base);
+    BUG_ON!(old_base.running_timer.get().is_some());
+    for bucket in &old_base.vectors {
+        migrate_timer_list(new_base, old_base, bucket);
+    }
+    raw_spin_unlock(&old_base.lock);
+    raw_spin_unlock(&new_base.lock);
+    local_irq_enable();
+    0
+}
+
+fn migrate_timer_list(
+    new_base: &'static TimerBase,
+    old_base: &'static TimerBase,
+    bucket: &'static ListHead,
+) {
+    while let Some(link) = list_first(bucket) {
+        let timer = list_entry!(link, TimerList, entry);
+        detach_if_pending(timer, old_base);
+        timer
+            .flags
+            .set(timer.flags.get() & !TIMER_CPUMASK | smp_processor_id());
+        internal_add_timer(new_base, timer);
+    }
+}
+
+/// An empty wheel may have stood still: it goes on from now.
+fn forward_timer_base(base: &TimerBase) {
+    if base.nr_pending.get() == 0 && time_before(base.clk.get(), jiffies()) {
+        base.clk.set(jiffies());
+    }
+}
+
+/// Puts a timer into the bucket of its expiry. The lock is held.
+fn internal_add_timer(base: &'static TimerBase, timer: &'static TimerList) {
+    let index = calc_wheel_index(timer.expires.get(), base.clk.get());
+    let kept = timer.flags.get() & !TIMER_ARRAYMASK;
+    timer.flags.set(kept | index << TIMER_ARRAYSHIFT);
+    list_add_tail(&timer.entry, &base.vectors[index as usize]);
+    base.nr_pending.inc();
 }
 
 /// Sets a timer's callback.
@@ -146,15 +196,9 @@ pub fn mod_timer(timer: &'static TimerList, expires: u64) -> bool {
             .flags
             .set(timer.flags.get() & !TIMER_CPUMASK | smp_processor_id());
     }
-    if base.nr_pending.get() == 0 && time_before(base.clk.get(), jiffies()) {
-        base.clk.set(jiffies());
-    }
+    forward_timer_base(base);
     timer.expires.set(expires);
-    let index = calc_wheel_index(expires, base.clk.get());
-    let kept = timer.flags.get() & !TIMER_ARRAYMASK;
-    timer.flags.set(kept | index << TIMER_ARRAYSHIFT);
-    list_add_tail(&timer.entry, &base.vectors[index as usize]);
-    base.nr_pending.inc();
+    internal_add_timer(base, timer);
     raw_spin_unlock_irqrestore(&base.lock, flags);
     was_pending
 }

@@ -307,3 +307,24 @@ pub(super) fn rebind_workers(pool: &'static WorkerPool) {
             .set(worker.flags.get() & !WORKER_UNBOUND | WORKER_REBOUND);
     }
 }
+
+/// The pool's CPU goes down: its workers may run anywhere, and do not count. Runs on that CPU.
+pub(super) fn unbind_workers(pool: &'static WorkerPool) {
+    {
+        let _guard = pool.lock.lock_irqsave();
+        for worker in WorkerNodeLink::iter(&pool.workers) {
+            worker.flags.or(WORKER_UNBOUND);
+        }
+        pool.flags.or(POOL_DISASSOCIATED);
+        // The scheduler's hooks count no more: from here on a pool with works always needs a worker.
+        pool.nr_running.set(0);
+        // A busy worker that sleeps wakes nobody now: pass the baton once.
+        pool.kick_pool();
+    }
+    for worker in WorkerNodeLink::iter(&pool.workers) {
+        if let Some(task) = worker.task.get() {
+            kthread_set_per_cpu(task, None);
+            WARN_ON!(set_cpus_allowed_ptr(task, &cpu_possible_mask()) < 0);
+        }
+    }
+}

@@ -110,6 +110,11 @@ pub fn cpu_init() {
     }
 }
 
+/// A CPU that is offline stops here; only INIT wakes it. Interrupts are off.
+pub fn arch_cpu_idle_dead() -> ! {
+    super::smpboot::native_play_dead()
+}
+
 /// What a new thread finds at the top of its stack.
 #[doc(alias = "fork_frame")]
 #[repr(C)]

@@ -1,21 +1,23 @@
 //! Starting the other CPUs.
 //!
 //! Linux: arch/x86/kernel/smpboot.c, realmode/init.c, v6.8, with parallel bring-up: a CPU finds its number by
-//! its APIC id and its stack by its idle task. **Left out** topology, microcode, the TSC check (all counters
-//! of this machine agree), CPU offlining's play-dead variants.
+//! its APIC id and its stack by its idle task. A CPU that goes halts in its idle task until the next INIT.
+//! **Left out** topology, microcode, the TSC check (all counters of this machine agree), play-dead by MWAIT.
 #![expect(
     unsafe_code,
     reason = "copies the trampoline to real-mode memory; entered from assembly"
 )]
 
 use crate::arch::x86::include::asm::current::pcpu_hot;
+use crate::arch::x86::include::asm::irqflags::native_halt;
 use crate::arch::x86::include::asm::page_types::{__pa, __va, PAGE_SIZE, THREAD_SIZE};
+use crate::arch::x86::include::asm::ptrace::PtRegs;
 use crate::arch::x86::kernel::apic::{apic, ipi};
 use crate::arch::x86::kernel::{idt, process, tsc};
 use crate::include::linux::cpuhotplug::CPUHP_AP_ONLINE_IDLE;
 use crate::include::linux::cpumask::{num_online_cpus, set_cpu_online};
 use crate::include::linux::errno::EINVAL;
-use crate::include::linux::irqflags::local_irq_enable;
+use crate::include::linux::irqflags::{local_irq_disable, local_irq_enable};
 use crate::include::linux::sched::TaskRef;
 use crate::include::linux::smp::smp_processor_id;
 use crate::pr_info;
@@ -111,6 +113,9 @@ pub fn native_kick_ap(cpu: u32, tidle: TaskRef) -> i32 {
     hot.cpu_number.set(cpu);
     hot.current_task.set(Some(tidle));
     hot.top_of_stack.set(tidle.stack.get() + THREAD_SIZE);
+    // Each start begins at the stack's top: what the idle task left there when the CPU went is gone.
+    let pt_regs = tidle.stack.get() + THREAD_SIZE - size_of::<PtRegs>() as u64;
+    tidle.thread.sp.set(pt_regs);
     if !process::has_exception_stacks(cpu) {
         let error = process::prepare_exception_stacks(cpu);
         if error != 0 {
@@ -146,6 +151,29 @@ pub unsafe extern "C" fn start_secondary() -> ! {
     local_irq_enable();
     apic::setup_secondary_APIC_clock();
     crate::kernel::sched::idle::cpu_startup_entry(CPUHP_AP_ONLINE_IDLE)
+}
+
+/// This CPU is online no more, and no interrupt of others reaches it: its own timer, and calls and
+/// reschedule requests on their way here, are gone. It still answers INIT, and can send.
+///
+/// # Context
+/// The CPU itself, interrupts off, all others stopped.
+/// # Returns
+/// 0: there are no device interrupts whose vectors other CPUs would have to take.
+pub fn native_cpu_disable() -> i32 {
+    let cpu = smp_processor_id();
+    set_cpu_online(cpu, false);
+    apic::apic_soft_disable();
+    0
+}
+
+/// The end of a CPU's idle task: it halts with interrupts off until INIT resets it.
+pub fn native_play_dead() -> ! {
+    crate::kernel::cpu::down::cpuhp_ap_report_dead();
+    local_irq_disable();
+    loop {
+        native_halt();
+    }
 }
 
 /// The summary after all CPUs are up.

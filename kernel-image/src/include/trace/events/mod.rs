@@ -1,4 +1,5 @@
 //! include/trace/events: one file a Linux trace header; each function is one tracepoint.
+pub mod cpuhp;
 pub mod ipi;
 pub mod irq_vectors;
 pub mod sched;

@@ -197,7 +197,11 @@ pub extern "C" fn select_fallback_rq(cpu: i32, p: TaskRef) -> i32 {
         if let Some(dest_cpu) = p.allowed().iter().find(|&dest| is_cpu_allowed(p, dest)) {
             // Kernel threads of a CPU that is not up yet come here as a matter of course.
             if widened && !is_kthread(p) {
-                pr_info!("process {p:?} no longer affine to cpu{cpu}");
+                pr_info!(
+                    "process {} ({}) no longer affine to cpu{cpu}",
+                    p.pid.get(),
+                    p.comm_str()
+                );
             }
             return dest_cpu as i32;
         }
@@ -276,7 +280,7 @@ extern "C" fn move_queued_task(rq: RqRef, p: TaskRef, new_cpu: u32) -> RqRef {
 }
 
 /// Moves a queued task if it may go there.
-fn __migrate_task(rq: RqRef, p: TaskRef, dest_cpu: u32) -> RqRef {
+pub(super) fn __migrate_task(rq: RqRef, p: TaskRef, dest_cpu: u32) -> RqRef {
     if !is_cpu_allowed(p, dest_cpu) {
         return rq;
     }

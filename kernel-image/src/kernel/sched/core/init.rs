@@ -1,18 +1,17 @@
-//! Start-up of the scheduler, and CPUs that join it.
+//! Start-up of the scheduler.
 //!
-//! Linux: `kernel/sched/core.c` (v6.8): `sched_init`, `init_idle`, `sched_init_smp`,
-//! `sched_cpu_starting`, `sched_cpu_activate`. Kept: every possible CPU's runqueue set up in Linux's
+//! Linux: `kernel/sched/core.c` (v6.8): `sched_init`, `init_idle`, `sched_init_smp`. Kept: every possible CPU's runqueue set up in Linux's
 //! order, the balance_push callback on every CPU that is not active, root domains. Left out: group memory
-//! beyond the root group, scheduling domains, PSI, uclamp, CPUs going down. Differs: `SCHED_SOFTIRQ`
+//! beyond the root group, scheduling domains, PSI, uclamp. Differs: `SCHED_SOFTIRQ`
 //! is opened with load balancing, which comes later.
 //! Locks: a runqueue's lock while its idle task is set.
 
 use super::affinity::{AffinityContext, set_cpus_allowed_common, set_cpus_allowed_ptr};
+use super::hotplug::{balance_push_callback, balance_push_set};
 use super::params::set_load_weight;
-use super::switch::balance_push_set;
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
-use crate::include::linux::cpumask::{Cpumask, cpu_online_mask, cpu_possible_mask, set_cpu_active};
+use crate::include::linux::cpumask::{Cpumask, cpu_online_mask, cpu_possible_mask};
 use crate::include::linux::jiffies::{HZ, jiffies};
 use crate::include::linux::list::INIT_LIST_HEAD;
 use crate::include::linux::sched::{CommBuf, PF_KTHREAD, PF_NO_SETAFFINITY, TASK_RUNNING, TaskRef};
@@ -23,10 +22,9 @@ use crate::kernel::sched::fair::{init_cfs_rq, init_sched_fair_class, init_tg_cfs
 use crate::kernel::sched::idle::idle_sched_class;
 use crate::kernel::sched::rt::{init_rt_bandwidth, init_rt_rq};
 use crate::kernel::sched::sched::{
-    __set_task_cpu, NICE_0_LOAD, RqFlags, RqRef, SCHED_CAPACITY_SCALE, SCHED_CLASSES,
-    SYSCTL_SCHED_MIGRATION_COST, TASK_ON_RQ_QUEUED, cpu_of, cpu_rq, raw_spin_rq_lock,
-    raw_spin_rq_unlock, root_task_group, rq_lock_irqsave, rq_unlock_irqrestore, sched_class_above,
-    update_rq_clock,
+    __set_task_cpu, NICE_0_LOAD, RqRef, SCHED_CAPACITY_SCALE, SCHED_CLASSES,
+    SYSCTL_SCHED_MIGRATION_COST, TASK_ON_RQ_QUEUED, cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock,
+    root_task_group, sched_class_above,
 };
 use crate::kernel::sched::topology::{def_root_domain, init_defrootdomain, rq_attach_root};
 use crate::kernel::smpboot::idle_thread_set_boot_cpu;
@@ -63,7 +61,7 @@ pub extern "C" fn sched_init() {
     init_idle(init, raw_smp_processor_id());
     idle_thread_set_boot_cpu();
     // The boot CPU is active: nothing shall be pushed off it.
-    balance_push_set(cpu_rq(raw_smp_processor_id()), false);
+    balance_push_set(raw_smp_processor_id(), false);
     init_sched_fair_class();
     pr_info!("Dynamic Preempt: full");
     scheduler_running.store(true, Ordering::Release);
@@ -79,7 +77,7 @@ fn init_rq(rq: RqRef, cpu: u32) {
     // The root group's queue of a CPU is the runqueue's own.
     init_tg_cfs_entry(&root_task_group, &rq.cfs, None, rq, cpu);
     rq.cpu_capacity.set(SCHED_CAPACITY_SCALE);
-    balance_push_set(rq, true);
+    rq.balance_callback.set(Some(&balance_push_callback));
     rq.active_balance.set(0);
     rq.next_balance.set(jiffies());
     rq.push_cpu.set(0);
@@ -133,51 +131,4 @@ pub fn sched_init_smp() {
     init.flags.and_not(PF_NO_SETAFFINITY);
     crate::kernel::sched::fair::sched_init_granularity();
     sched_smp_initialized.store(true, Ordering::Release);
-}
-
-/// A CPU starts: its own work, with interrupts off.
-pub fn sched_cpu_starting(_cpu: u32) -> i32 {
-    0
-}
-
-/// A CPU is complete: tasks may be moved to it.
-pub fn sched_cpu_activate(cpu: u32) -> i32 {
-    let rq = cpu_rq(cpu);
-    balance_push_set(rq, false);
-    set_cpu_active(cpu, true);
-    let mut rf = RqFlags::new();
-    rq_lock_irqsave(rq, &mut rf);
-    BUG_ON!(!rq.rd().span.get().test(cpu));
-    set_rq_online(rq);
-    rq_unlock_irqrestore(rq, &rf);
-    0
-}
-
-/// The runqueue takes part in its root domain. Its lock is held.
-pub fn set_rq_online(rq: RqRef) {
-    if rq.online.get() != 0 {
-        return;
-    }
-    rq.rd().online.set_cpu(cpu_of(rq));
-    rq.online.set(1);
-    for class in SCHED_CLASSES {
-        if let Some(rq_online) = class.rq_online {
-            rq_online(rq);
-        }
-    }
-}
-
-/// It takes part no longer. Its lock is held.
-pub fn set_rq_offline(rq: RqRef) {
-    if rq.online.get() == 0 {
-        return;
-    }
-    update_rq_clock(rq);
-    for class in SCHED_CLASSES {
-        if let Some(rq_offline) = class.rq_offline {
-            rq_offline(rq);
-        }
-    }
-    rq.rd().online.clear_cpu(cpu_of(rq));
-    rq.online.set(0);
 }

@@ -15,7 +15,7 @@ use crate::include::linux::sched::task::put_task_struct;
 use crate::include::linux::sched::{TASK_DEAD, TaskRef};
 use crate::include::linux::spinlock::raw_spin_unlock_irq;
 use crate::kernel::fork::put_task_stack;
-use crate::kernel::sched::sched::{BalanceCallback, RqRef, this_rq};
+use crate::kernel::sched::sched::{RqRef, this_rq};
 use core::sync::atomic::Ordering;
 
 /// Switches to `next`. Returns when `prev` runs again, maybe on another CPU, with the lock of that
@@ -86,16 +86,4 @@ pub(super) fn __balance_callbacks(rq: RqRef) {
     if let Some(callback) = rq.balance_callback.get() {
         (callback.func)(rq);
     }
-}
-
-/// Set on a CPU that is not active. While such a CPU goes down this pushes tasks off it; CPUs of this
-/// kernel do not go down, so on the way up there is nothing to push.
-pub(super) static balance_push_callback: BalanceCallback = BalanceCallback { func: balance_push };
-
-fn balance_push(_rq: RqRef) {}
-
-/// Installs or removes it.
-pub(super) fn balance_push_set(rq: RqRef, on: bool) {
-    rq.balance_callback
-        .set(on.then_some(&balance_push_callback));
 }

@@ -96,6 +96,22 @@ pub fn setup_local_APIC() {
     apic_write(APIC_LVTERR, u32::from(ERROR_APIC_VECTOR));
 }
 
+/// Masks everything that this CPU's APIC could raise by itself.
+pub fn clear_local_APIC() {
+    apic_write(APIC_LVTERR, APIC_LVT_MASKED | u32::from(ERROR_APIC_VECTOR));
+    apic_write(APIC_LVTT, APIC_LVT_MASKED | u32::from(LOCAL_TIMER_VECTOR));
+    apic_write(APIC_TMICT, 0);
+    apic_write(APIC_LVT0, APIC_LVT_MASKED);
+    apic_write(APIC_LVT1, APIC_LVT_MASKED);
+}
+
+/// Disables this CPU's APIC: interrupts that arrive are lost, INIT and the start-up interrupt are not.
+pub fn apic_soft_disable() {
+    clear_local_APIC();
+    let value = apic_read(APIC_SPIV) & !APIC_SPIV_APIC_ENABLED;
+    apic_write(APIC_SPIV, value);
+}
+
 fn __setup_APIC_LVTT(clocks: u32, oneshot: bool) {
     let mode = if oneshot { 0 } else { APIC_LVT_TIMER_PERIODIC };
     apic_write(APIC_LVTT, mode | u32::from(LOCAL_TIMER_VECTOR));
