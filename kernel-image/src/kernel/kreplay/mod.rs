@@ -5,8 +5,12 @@ pub mod affinity;
 pub mod common;
 pub mod counters;
 pub mod hotplug;
+pub mod forkexec;
+pub mod hackbench;
 pub mod idle;
+pub mod pipe;
 pub mod rt;
+pub mod schbench;
 pub mod stopstorm;
 pub mod table;
 
@@ -35,9 +39,12 @@ macro_rules! workloads {
 workloads! {
     "affinity" affinity::run,
     "hotplug" hotplug::run,
+    "forkexec" forkexec::run,
+    "hackbench" hackbench::run,
     "idle" idle::run,
     "lkdtm" crate::drivers::misc::lkdtm::run,
     "rt" rt::run,
+    "schbench" schbench::run,
     "stopstorm" stopstorm::run,
 }
 
