@@ -5,17 +5,16 @@
 //! zombies: kthreadd's children are reaped at once, as Linux does because kthreadd ignores SIGCHLD.
 //! Locks: `tasklist_lock` while it leaves the list.
 
+use crate::BUG_ON;
 use crate::arch::x86::include::asm::current::current;
 use crate::include::linux::list::list_del_init;
+use crate::include::linux::preempt::preempt_disable;
 use crate::include::linux::sched::task::put_task_struct;
-use crate::include::linux::sched::{
-    EXIT_DEAD, PF_EXITING, TASK_DEAD, TaskRef, is_idle_task, set_special_state,
-};
+use crate::include::linux::sched::{EXIT_DEAD, PF_EXITING, TaskRef, is_idle_task};
 use crate::include::trace::events::sched::trace_sched_process_exit;
 use crate::kernel::fork::tasklist_lock;
 use crate::kernel::kthread::kthread_exited;
-use crate::kernel::sched::core::schedule;
-use crate::{BUG, BUG_ON};
+use crate::kernel::sched::core::do_task_dead;
 
 /// Ends the current task.
 ///
@@ -38,6 +37,8 @@ pub extern "C" fn do_exit(code: i64) -> ! {
     trace_sched_process_exit(tsk);
     kthread_exited(tsk);
     exit_notify(tsk);
+    // A dead task that is preempted would be taken for one that has switched for the last time.
+    preempt_disable();
     do_task_dead()
 }
 
@@ -52,11 +53,4 @@ fn release_task(p: TaskRef) {
     list_del_init(&p.tasks);
     drop(guard);
     put_task_struct(p);
-}
-
-/// The last switch: `finish_task_switch` on the other side gives the slot back.
-fn do_task_dead() -> ! {
-    set_special_state(TASK_DEAD);
-    schedule();
-    BUG!()
 }

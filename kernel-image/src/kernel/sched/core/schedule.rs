@@ -16,8 +16,9 @@ use crate::include::linux::preempt::{
     preempt_count, preempt_count_set, preempt_disable, preempt_enable_no_resched, preemptible,
 };
 use crate::include::linux::sched::{
-    PF_WQ_WORKER, TASK_FROZEN, TASK_NOLOAD, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef,
-    clear_tsk_need_resched, need_resched, same_task, smp_mb,
+    PF_NOFREEZE, PF_WQ_WORKER, TASK_DEAD, TASK_FROZEN, TASK_NOLOAD, TASK_RUNNING,
+    TASK_UNINTERRUPTIBLE, TaskRef, clear_tsk_need_resched, need_resched, same_task,
+    set_special_state, smp_mb,
 };
 use crate::include::linux::spinlock::raw_spin_unlock_irq;
 use crate::include::trace::events::sched::trace_sched_switch;
@@ -181,6 +182,21 @@ fn sched_update_worker(task: TaskRef) {
     if task.flags.get() & PF_WQ_WORKER != 0 {
         wq_worker_running(task);
     }
+}
+
+/// The last switch of a task: `finish_task_switch` on the other side drops the scheduler's reference.
+///
+/// # Context
+/// Preemption off: between the state and the switch the task must not be preempted.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn do_task_dead() -> ! {
+    // The state that a stray wake-up does not overwrite.
+    set_special_state(TASK_DEAD);
+    current().flags.or(PF_NOFREEZE);
+    __schedule(false);
+    BUG!()
 }
 
 /// Lets others run; the current task sleeps if its state says so.
