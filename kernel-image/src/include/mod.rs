@@ -1,3 +1,4 @@
 //! Linux's headers: types and contracts.
+pub mod kunit;
 pub mod linux;
 pub mod trace;

@@ -29,7 +29,8 @@ pub struct Text {
 }
 
 impl Text {
-    fn bytes(self) -> impl Iterator<Item = u8> + Clone {
+    /// Its characters.
+    pub fn bytes(self) -> impl Iterator<Item = u8> + Clone {
         command_line[self.from..self.to].iter().map(Shared::get)
     }
 

@@ -8,6 +8,7 @@ pub mod hotplug;
 pub mod forkexec;
 pub mod hackbench;
 pub mod idle;
+pub mod kunit;
 pub mod pipe;
 pub mod rt;
 pub mod schbench;
@@ -42,6 +43,7 @@ workloads! {
     "forkexec" forkexec::run,
     "hackbench" hackbench::run,
     "idle" idle::run,
+    "kunit" kunit::run,
     "lkdtm" crate::drivers::misc::lkdtm::run,
     "rt" rt::run,
     "schbench" schbench::run,

@@ -1,0 +1,2 @@
+//! Linux's `include/kunit/`.
+pub mod test;

@@ -1,0 +1,3 @@
+//! Linux's `lib/kunit/`.
+pub mod executor;
+pub mod test;
