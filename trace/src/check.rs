@@ -1,12 +1,20 @@
 //! Invariants of a scheduler, watched from outside: over the events of a recording and nothing else.
 //!
 //! Each is a small machine that takes the events in order and gives what breaks it. [`all`] runs them
-//! all. A violation means that the kernel is wrong, or that a tracepoint lies.
+//! all. A violation means that the kernel is wrong, or that a tracepoint lies. The names begin with the
+//! rule: T tasks and queues, P preemption, F fair, R real time, S stoppers, H hotplug, K pids. What is read
+//! from the machine itself while it stands still is in [`state`].
 
 mod class_order;
 mod in_mask;
+mod life;
+mod lock_step;
 mod one_cpu_per_task;
+mod one_queue;
+pub mod state;
 mod stop_order;
+mod stop_requests;
+mod stopper_first;
 
 use std::fmt;
 
@@ -15,8 +23,13 @@ use crate::krec::TaskRow;
 
 pub use class_order::ClassOrder;
 pub use in_mask::InMask;
+pub use life::Life;
+pub use lock_step::LockStep;
 pub use one_cpu_per_task::OneCpuPerTask;
+pub use one_queue::OneQueue;
 pub use stop_order::StopOrder;
+pub use stop_requests::StopRequests;
+pub use stopper_first::StopperFirst;
 
 /// An event that breaks an invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,21 +52,48 @@ impl fmt::Display for Violation {
 pub trait Invariant {
     /// Takes the next event; adds what it breaks to `found`.
     fn event(&mut self, event: &Event, found: &mut Vec<Violation>);
+
+    /// The run has ended by itself: nothing comes any more.
+    fn end(&mut self, _found: &mut Vec<Violation>) {}
 }
 
-/// Every violation of every invariant, in the order of the events.
-pub fn all<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<Violation> {
-    let mut found = Vec::new();
-    let mut watched: [Box<dyn Invariant>; 4] = [
+fn every() -> [Box<dyn Invariant>; 9] {
+    [
         Box::new(OneCpuPerTask::default()),
+        Box::new(OneQueue::default()),
+        Box::new(Life::default()),
         Box::new(ClassOrder::default()),
+        Box::new(StopperFirst::default()),
         Box::new(InMask::default()),
         Box::new(StopOrder::default()),
-    ];
+        Box::new(StopRequests::default()),
+        Box::new(LockStep::default()),
+    ]
+}
+
+/// Every violation of every invariant, in the order of the events. They may end anywhere.
+pub fn all<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut watched = every();
     for event in events {
         for invariant in &mut watched {
             invariant.event(event, &mut found);
         }
+    }
+    found
+}
+
+/// The same over the events of a run that ended by itself: nothing may be left undone.
+pub fn whole<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut watched = every();
+    for event in events {
+        for invariant in &mut watched {
+            invariant.event(event, &mut found);
+        }
+    }
+    for invariant in &mut watched {
+        invariant.end(&mut found);
     }
     found
 }
@@ -73,7 +113,7 @@ mod testing {
     //! Hand-written events for the tests of the invariants.
 
     use super::*;
-    use crate::event::{Comm, EventData};
+    use crate::event::{Addr, Comm, EventData};
 
     /// Numbers and stamps a list of (cpu, current pid, event).
     pub fn events(rows: impl IntoIterator<Item = (u32, i32, EventData)>) -> Vec<Event> {
@@ -109,6 +149,143 @@ mod testing {
             next_comm: comm(next.0),
             next_pid: next.0,
             next_prio: next.1,
+        }
+        .into()
+    }
+
+    pub fn wakeup_at(pid: i32, prio: i32, cpu: u32) -> EventData {
+        crate::events::SchedWakeup {
+            comm: comm(pid),
+            pid,
+            prio,
+            target_cpu: cpu as i32,
+        }
+        .into()
+    }
+
+    pub fn wakeup(pid: i32, cpu: u32) -> EventData {
+        wakeup_at(pid, 120, cpu)
+    }
+
+    pub fn waking(pid: i32, cpu: u32) -> EventData {
+        crate::events::SchedWaking {
+            comm: comm(pid),
+            pid,
+            prio: 120,
+            target_cpu: cpu as i32,
+        }
+        .into()
+    }
+
+    pub fn wakeup_new(pid: i32, cpu: u32) -> EventData {
+        crate::events::SchedWakeupNew {
+            comm: comm(pid),
+            pid,
+            prio: 120,
+            target_cpu: cpu as i32,
+        }
+        .into()
+    }
+
+    pub fn fork(parent: i32, child: i32) -> EventData {
+        crate::events::SchedProcessFork {
+            parent_comm: comm(parent),
+            parent_pid: parent,
+            child_comm: comm(child),
+            child_pid: child,
+        }
+        .into()
+    }
+
+    pub fn exit(pid: i32) -> EventData {
+        crate::events::SchedProcessExit {
+            comm: comm(pid),
+            pid,
+            prio: 120,
+        }
+        .into()
+    }
+
+    pub fn enqueued(pid: i32, prio: i32, cpu: u32) -> EventData {
+        crate::events::MoveEnqueued {
+            comm: comm(pid),
+            pid,
+            prio,
+            cpu,
+        }
+        .into()
+    }
+
+    pub fn migrate(pid: i32, orig_cpu: i32, dest_cpu: i32) -> EventData {
+        crate::events::SchedMigrateTask {
+            comm: comm(pid),
+            pid,
+            prio: 120,
+            orig_cpu,
+            dest_cpu,
+        }
+        .into()
+    }
+
+    pub fn stop_queue(cpu: u32, work: u64, done: u64) -> EventData {
+        crate::events::StopWorkQueue {
+            work: Addr(work),
+            cpu,
+            func: Addr(0x100),
+            caller: Addr(0),
+            done: Addr(done),
+            pending: Addr(0),
+            task: Addr(0),
+            task_pid: 0,
+            task_comm: Comm::default(),
+            nr_todo: -1,
+        }
+        .into()
+    }
+
+    pub fn stop_start(cpu: u32, work: u64, done: u64) -> EventData {
+        crate::events::StopWorkStart {
+            work: Addr(work),
+            cpu,
+            func: Addr(0x100),
+            caller: Addr(0),
+            done: Addr(done),
+            pending: Addr(0),
+            task: Addr(0),
+            task_pid: 0,
+            task_comm: Comm::default(),
+            nr_todo: -1,
+        }
+        .into()
+    }
+
+    pub fn stop_done(cpu: u32, work: u64, done: u64) -> EventData {
+        crate::events::StopWorkDone {
+            work: Addr(work),
+            cpu,
+            func: Addr(0x100),
+            caller: Addr(0),
+            done: Addr(done),
+            pending: Addr(0),
+            task: Addr(0),
+            task_pid: 0,
+            task_comm: Comm::default(),
+            nr_todo: -1,
+            ret: 0,
+            task_cpu: -1,
+            task_on_rq: -1,
+            task_cpus_mask: crate::events::Mask(0),
+        }
+        .into()
+    }
+
+    pub fn stop_complete(done: u64) -> EventData {
+        crate::events::StopComplete {
+            done: Addr(done),
+            pending: Addr(0),
+            task: Addr(0),
+            task_pid: 0,
+            task_comm: Comm::default(),
         }
         .into()
     }

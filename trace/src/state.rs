@@ -16,6 +16,22 @@ pub struct State {
     pub cpus: Vec<Cpu>,
     /// Every task, by pid, the idle tasks by CPU.
     pub tasks: Vec<Task>,
+    /// The sets of CPUs, of a kernel that keeps them in plain words.
+    #[serde(default)]
+    pub masks: Option<CpuMasks>,
+}
+
+/// The kernel's sets of CPUs, bit n = CPU n.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuMasks {
+    /// `__cpu_possible_mask`.
+    pub possible: u64,
+    /// `__cpu_present_mask`.
+    pub present: u64,
+    /// `__cpu_online_mask`.
+    pub online: u64,
+    /// `__cpu_active_mask`.
+    pub active: u64,
 }
 
 /// An instant of a run, exact.
@@ -74,6 +90,74 @@ pub struct Cpu {
     pub queue: Vec<Queued>,
     /// The stopper.
     pub stopper: Option<Stopper>,
+    /// `rq->nr_pinned`: tasks with migration disabled.
+    #[serde(default)]
+    pub nr_pinned: Option<u32>,
+    /// What the fair class keeps, with every node of its tree.
+    #[serde(default)]
+    pub fair: Option<FairQueue>,
+    /// What the real-time class keeps.
+    #[serde(default)]
+    pub rt: Option<RtQueue>,
+}
+
+/// A `cfs_rq` as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FairQueue {
+    /// `nr_running`: entities on it.
+    pub nr_running: u32,
+    /// `h_nr_running`: tasks on it and below.
+    pub h_nr_running: u32,
+    /// `min_vruntime`.
+    pub min_vruntime: u64,
+    /// `avg_vruntime`: the sum, not the mean.
+    pub avg_vruntime: i64,
+    /// `avg_load`.
+    pub avg_load: i64,
+    /// `load.weight`, as it is stored.
+    pub load: u64,
+    /// `curr`, if it has one.
+    pub curr: Option<FairNode>,
+    /// The tree, in its order.
+    pub tree: Vec<FairNode>,
+    /// Address of the entity that the tree takes for its leftmost.
+    pub leftmost: Option<u64>,
+}
+
+/// A `sched_entity` as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FairNode {
+    /// Its address.
+    pub addr: u64,
+    /// `on_rq`.
+    pub on_rq: u32,
+    /// `load.weight`, as it is stored.
+    pub weight: u64,
+    /// `vruntime`.
+    pub vruntime: u64,
+    /// `deadline`.
+    pub deadline: u64,
+    /// `min_vruntime`: the smallest at and below it.
+    pub min_vruntime: u64,
+    /// The entities below it in the tree, left and right, by address.
+    pub below: [Option<u64>; 2],
+    /// The queue that it owns, if it stands for a group.
+    pub group: Option<Box<FairQueue>>,
+}
+
+/// An `rt_rq` as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RtQueue {
+    /// `active.bitmap`.
+    pub bitmap: [u64; 2],
+    /// By priority: how long its list is; empty ones are left out.
+    pub lists: Vec<(u32, u32)>,
+    /// `highest_prio.curr`.
+    pub highest_prio: i32,
+    /// `rt_nr_running`.
+    pub nr_running: u32,
+    /// `rt_queued`: whether they count in the runqueue.
+    pub queued: bool,
 }
 
 /// Which task.
@@ -185,6 +269,15 @@ pub struct Task {
     pub nvcsw: u64,
     /// Involuntary switches.
     pub nivcsw: u64,
+    /// `TIF_NEED_RESCHED`: the scheduler is to be called where it can be.
+    #[serde(default)]
+    pub need_resched: bool,
+    /// `migration_disabled`.
+    #[serde(default)]
+    pub migration_disabled: u32,
+    /// Whether a change of its mask waits for it to be moved.
+    #[serde(default)]
+    pub migration_pending: bool,
 }
 
 impl State {

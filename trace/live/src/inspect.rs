@@ -7,12 +7,13 @@
 mod fair;
 mod fields;
 mod links;
+mod queues;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use trace::event::Addr;
 use trace::image::Image;
-use trace::state::{Cpu, Fair, Name, Queued, Stopper, Task, Work};
+use trace::state::{Cpu, CpuMasks, Fair, Name, Queued, Stopper, Task, Work};
 use trace::target::{Target, Unreadable};
 use trace::value::Value;
 
@@ -24,6 +25,8 @@ use links::{in_order, list};
 
 /// More tasks than any guest has: a list that is longer is broken.
 const MOST_TASKS: usize = 1 << 16;
+/// Bit of a task's flags (x86).
+const TIF_NEED_RESCHED: u32 = 3;
 /// Real-time priorities.
 const MAX_RT_PRIO: u64 = 100;
 
@@ -40,6 +43,8 @@ pub struct Scheduler {
     pub cpus: Vec<Cpu>,
     /// Every task.
     pub tasks: Vec<Task>,
+    /// The sets of CPUs.
+    pub masks: Option<CpuMasks>,
 }
 
 impl<'a> Inspector<'a> {
@@ -60,7 +65,8 @@ impl<'a> Inspector<'a> {
         let cpus = (0..self.cpus)
             .map(|cpu| self.cpu(target, cpu, &by_addr))
             .collect::<Result<_, _>>()?;
-        Ok(Scheduler { cpus, tasks })
+        let masks = self.fields.masks(target)?;
+        Ok(Scheduler { cpus, tasks, masks })
     }
 
     /// The runqueue of a CPU.
@@ -115,6 +121,18 @@ impl<'a> Inspector<'a> {
             sum_exec_runtime: number(12)?.u64(),
             nvcsw: number(13)?.u64(),
             nivcsw: number(14)?.u64(),
+            need_resched: match fields.task_flags {
+                Some(flags) => Value::of(target, addr, flags)?.u64() >> TIF_NEED_RESCHED & 1 != 0,
+                None => false,
+            },
+            migration_disabled: match fields.migration_disabled {
+                Some(field) => Value::of(target, addr, field)?.u32(),
+                None => 0,
+            },
+            migration_pending: match fields.migration_pending {
+                Some(field) => Value::of(target, addr, field)?.u64() != 0,
+                None => false,
+            },
         })
     }
 
@@ -179,6 +197,12 @@ impl<'a> Inspector<'a> {
             avg_vruntime: sums.map(|sums| sums.average()),
             queue,
             stopper: self.stopper(target, cpu, tasks)?,
+            nr_pinned: match fields.nr_pinned {
+                Some(field) => Some(number(field)?.u32()),
+                None => None,
+            },
+            fair: self.fair_queue(target, rq)?,
+            rt: self.rt_queue(target, rq)?,
         })
     }
 

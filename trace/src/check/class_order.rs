@@ -33,7 +33,7 @@ pub struct ClassOrder {
     queued: BTreeMap<u32, BTreeMap<i32, Class>>,
 }
 
-const NAME: &str = "higher class first";
+const NAME: &str = "P1 higher class first";
 /// prev_state of a task that stays runnable.
 const STAYS: [i64; 2] = [0, 0x100];
 

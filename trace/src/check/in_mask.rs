@@ -101,7 +101,7 @@ pub struct InMask {
     tasks: BTreeMap<i32, Masks>,
 }
 
-const NAME: &str = "inside its mask";
+const NAME: &str = "T8 inside its mask";
 /// prev_state of a task that stays runnable: it did not leave by itself.
 const STAYS: [i64; 2] = [0, 0x100];
 

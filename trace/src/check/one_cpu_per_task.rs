@@ -12,7 +12,7 @@ pub struct OneCpuPerTask {
     running: BTreeMap<u32, i32>,
 }
 
-const NAME: &str = "one CPU per task";
+const NAME: &str = "T3 one CPU per task";
 
 impl Invariant for OneCpuPerTask {
     fn event(&mut self, event: &Event, found: &mut Vec<Violation>) {

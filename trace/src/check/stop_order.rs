@@ -17,7 +17,7 @@ pub struct StopOrder {
     stoppers: BTreeMap<u32, Stopper>,
 }
 
-const NAME: &str = "works in queue order";
+const NAME: &str = "S1 works in queue order";
 
 impl Invariant for StopOrder {
     fn event(&mut self, event: &Event, found: &mut Vec<Violation>) {

@@ -225,6 +225,7 @@ impl Look<'_> {
                     at,
                     cpus: scheduler.cpus,
                     tasks: scheduler.tasks,
+                    masks: scheduler.masks,
                 });
             }
             Err(unreadable) => {

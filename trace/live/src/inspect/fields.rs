@@ -3,6 +3,7 @@
 
 use trace::event::Addr;
 use trace::image::{Field, Image};
+use trace::state::CpuMasks;
 use trace::target::{Target, Unreadable};
 use trace::value::{Span, Value};
 
@@ -110,6 +111,68 @@ pub(super) struct Fields {
     /// The array of lists of `rt_rq`, and the link of a task in them.
     pub(super) rt_queues: Option<(Field, Field)>,
     pub(super) stopper: Option<StopperFields>,
+    pub(super) task_flags: Option<Field>,
+    pub(super) migration_disabled: Option<Field>,
+    pub(super) migration_pending: Option<Field>,
+    pub(super) nr_pinned: Option<Field>,
+    pub(super) queues: Option<QueueFields>,
+    /// The words of the sets of CPUs: possible, present, online, active.
+    masks: Option<[Addr; 4]>,
+}
+
+/// The fields of `cfs_rq`, `sched_entity` and `rt_rq` that only a check of them reads.
+#[derive(Debug)]
+pub(super) struct QueueFields {
+    /// `cfs` and `rt` in a runqueue.
+    pub(super) cfs: Field,
+    pub(super) rt: Field,
+    pub(super) nr_running: Field,
+    pub(super) h_nr_running: Field,
+    pub(super) min_vruntime: Field,
+    pub(super) avg_vruntime: Field,
+    pub(super) avg_load: Field,
+    pub(super) load: Field,
+    pub(super) curr: Field,
+    pub(super) root: Field,
+    pub(super) leftmost: Field,
+    pub(super) se_deadline: Field,
+    pub(super) se_min_vruntime: Field,
+    pub(super) my_q: Option<Field>,
+    pub(super) bitmap: Field,
+    pub(super) highest_prio: Field,
+    pub(super) rt_queued: Field,
+    pub(super) rt_nr_running: Field,
+}
+
+impl QueueFields {
+    fn of(image: &Image) -> Option<QueueFields> {
+        let types = image.types();
+        let rq = |path| types.field("rq", path).ok();
+        let cfs = |path| types.field("cfs_rq", path).ok();
+        let se = |path| types.field("sched_entity", path).ok();
+        let rt = |path| types.field("rt_rq", path).ok();
+        Some(QueueFields {
+            cfs: rq("cfs")?,
+            rt: rq("rt")?,
+            nr_running: cfs("nr_running")?,
+            h_nr_running: cfs("h_nr_running")?,
+            min_vruntime: cfs("min_vruntime")?,
+            avg_vruntime: cfs("avg_vruntime")?,
+            avg_load: cfs("avg_load")?,
+            load: cfs("load.weight")?,
+            curr: cfs("curr")?,
+            root: cfs("tasks_timeline.rb_root.rb_node")
+                .or_else(|| cfs("tasks_timeline.rb_root"))?,
+            leftmost: cfs("tasks_timeline.rb_leftmost")?,
+            se_deadline: se("deadline")?,
+            se_min_vruntime: se("min_vruntime")?,
+            my_q: se("my_q"),
+            bitmap: rt("active.bitmap")?,
+            highest_prio: rt("highest_prio.curr").or_else(|| rt("highest_prio"))?,
+            rt_queued: rt("rt_queued")?,
+            rt_nr_running: rt("rt_nr_running")?,
+        })
+    }
 }
 
 impl Fields {
@@ -180,7 +243,30 @@ impl Fields {
             rb_right: types.field("rb_node", "rb_right")?,
             rt_queues,
             stopper: StopperFields::of(image),
+            task_flags: task("thread_info.flags").ok(),
+            migration_disabled: task("migration_disabled").ok(),
+            migration_pending: task("migration_pending").ok(),
+            nr_pinned: rq("nr_pinned").ok(),
+            queues: QueueFields::of(image),
+            masks: ["possible", "present", "online", "active"]
+                .map(|which| image.address_of(&format!("__cpu_{which}_mask")))
+                .into_iter()
+                .collect::<Option<Vec<Addr>>>()
+                .and_then(|all| all.try_into().ok()),
         })
+    }
+
+    /// The sets of CPUs.
+    pub(super) fn masks(&self, target: &dyn Target) -> Result<Option<CpuMasks>, Unreadable> {
+        let Some([possible, present, online, active]) = self.masks else {
+            return Ok(None);
+        };
+        Ok(Some(CpuMasks {
+            possible: target.read_u64(possible)?,
+            present: target.read_u64(present)?,
+            online: target.read_u64(online)?,
+            active: target.read_u64(active)?,
+        }))
     }
 
     /// A CPU's copy of a per-CPU variable.

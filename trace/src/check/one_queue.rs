@@ -1,0 +1,107 @@
+//! A task enters a queue only if it is in none and does not run (T1, T2, T5).
+
+use std::collections::BTreeMap;
+
+use super::{Invariant, Violation};
+use crate::event::{Event, EventData};
+
+/// Keeps which CPU's queue a task is in, and who runs where.
+#[derive(Default)]
+pub struct OneQueue {
+    queued: BTreeMap<i32, u32>,
+    running: BTreeMap<u32, i32>,
+}
+
+const TWICE: &str = "T1 in one queue";
+const RUNNING: &str = "T5 not enqueued while it runs";
+/// prev_state of a task that stays runnable.
+const STAYS: [i64; 2] = [0, 0x100];
+
+impl Invariant for OneQueue {
+    fn event(&mut self, event: &Event, found: &mut Vec<Violation>) {
+        let mut broken = |invariant, what| {
+            found.push(Violation {
+                invariant,
+                seq: event.seq,
+                what,
+            });
+        };
+        match &event.data {
+            EventData::MoveEnqueued(e) => {
+                if let Some((cpu, _)) = self.running.iter().find(|(_, pid)| **pid == e.pid) {
+                    let what = format!(
+                        "{} enters CPU {}'s queue and runs on CPU {cpu}",
+                        e.pid, e.cpu
+                    );
+                    broken(RUNNING, what);
+                }
+                if let Some(cpu) = self.queued.insert(e.pid, e.cpu) {
+                    let what = format!(
+                        "{} enters CPU {}'s queue and is in CPU {cpu}'s",
+                        e.pid, e.cpu
+                    );
+                    broken(TWICE, what);
+                }
+            }
+            // A task is taken out of its queue before its CPU changes.
+            EventData::SchedMigrateTask(e) => drop(self.queued.remove(&e.pid)),
+            EventData::SchedSwitch(e) => {
+                if !STAYS.contains(&e.prev_state) {
+                    self.queued.remove(&e.prev_pid);
+                }
+                if let Some(cpu) = self.queued.get(&e.next_pid)
+                    && *cpu != event.cpu
+                {
+                    let what = format!(
+                        "{} runs on CPU {} and is in CPU {cpu}'s",
+                        e.next_pid, event.cpu
+                    );
+                    broken(TWICE, what);
+                }
+                self.running.insert(event.cpu, e.next_pid);
+            }
+            EventData::SchedProcessFork(e) => drop(self.queued.remove(&e.child_pid)),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    fn found(rows: impl IntoIterator<Item = (u32, i32, EventData)>) -> Vec<String> {
+        let found = broken(OneQueue::default(), &events(rows));
+        found.into_iter().map(|(_, what)| what).collect()
+    }
+
+    #[test]
+    fn asleep_queued_moved_and_back() {
+        let fine = [
+            (0, 0, enqueued(7, 120, 0)),
+            (1, 5, migrate(7, 0, 1)),
+            (1, 5, enqueued(7, 120, 1)),
+            (1, 5, switch((5, 120), 0x100, (7, 120))),
+            (1, 7, switch((7, 120), 1, (5, 120))),
+            (0, 0, enqueued(7, 120, 0)),
+        ];
+        assert_eq!(found(fine), [""; 0]);
+    }
+
+    #[test]
+    fn in_two_queues_or_queued_while_it_runs() {
+        let twice = [(0, 0, enqueued(7, 120, 0)), (1, 5, enqueued(7, 120, 1))];
+        assert_eq!(found(twice), ["7 enters CPU 1's queue and is in CPU 0's"]);
+        let elsewhere = [
+            (0, 0, enqueued(7, 120, 0)),
+            (1, 5, switch((5, 120), 1, (7, 120))),
+        ];
+        assert_eq!(found(elsewhere), ["7 runs on CPU 1 and is in CPU 0's"]);
+        let running = [
+            (1, 5, switch((5, 120), 1, (7, 120))),
+            (0, 0, enqueued(7, 120, 0)),
+        ];
+        assert_eq!(found(running), ["7 enters CPU 0's queue and runs on CPU 1"]);
+    }
+}
