@@ -4,9 +4,9 @@
 pub mod affinity;
 pub mod common;
 pub mod counters;
-pub mod hotplug;
 pub mod forkexec;
 pub mod hackbench;
+pub mod hotplug;
 pub mod idle;
 pub mod kunit;
 pub mod pipe;
