@@ -82,6 +82,9 @@ pub const PF_KTHREAD: u32 = 0x0020_0000;
 /// Its affinity may not be changed from outside.
 pub const PF_NO_SETAFFINITY: u32 = 0x0400_0000;
 
+/// `migration_flags`: a push found the task with migration disabled; its `migrate_enable` pushes.
+pub const MDF_PUSH: u16 = 0x01;
+
 /// The ordinary policy.
 pub const SCHED_NORMAL: u32 = 0;
 /// Real time, first in first out.

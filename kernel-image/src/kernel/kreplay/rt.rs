@@ -271,7 +271,7 @@ fn errors() {
         ),
         ("no reset on fork", set(me, SCHED_FIFO, DIRECTOR), 0),
         ("its prio", me.prio.get(), 99 - DIRECTOR as i32),
-        ("its turn", get_rr_interval_rt(me) as i32, 0),
+        ("its turn", get_rr_interval_rt(cpu_rq(0), me) as i32, 0),
         ("the stopper's prio", stop.prio.get(), 0),
     ];
     for (what, found, right) in checks {
@@ -348,7 +348,7 @@ fn scenes() {
 fn round_robin() {
     let mut scene = Scene::open();
     let a = scene.enter(b'A', SCHED_RR, 20, 130_000, 0);
-    let interval = get_rr_interval_rt(a);
+    let interval = get_rr_interval_rt(cpu_rq(0), a);
     scene.enter(b'B', SCHED_RR, 20, 130_000, 0);
     scene.play("round robin takes turns", b"ABAB");
     let turn = WORD.times[1].get() - WORD.times[0].get();

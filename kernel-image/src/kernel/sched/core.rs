@@ -4,17 +4,21 @@
 //! - `switch`: from one task to the next, the lock's hand-over, a new task's first steps.
 //! - `queue`: into and out of a runqueue, changing CPU.
 //! - `wakeup`: `try_to_wake_up`, wake lists, wake queues, waiting until a task is off its CPU.
+//! - `balance_callback`: what classes leave for the end of a section of the lock.
 //! - `affinity`: masks and the moves they cause, `migration_cpu_stop`.
+//! - `push`: the running task pushed away by the stopper.
 //! - `params`: policies, nice, weights, the stop task.
 //! - `fork`: a task's birth. `tick`: the timer. `init`: start-up. `hotplug`: CPUs coming and going.
 //!
 //! Kept, left out, differs: see the head of each file.
 
 pub mod affinity;
+pub mod balance_callback;
 pub mod fork;
 pub mod hotplug;
 pub mod init;
 pub mod params;
+pub mod push;
 pub mod queue;
 pub mod schedule;
 pub mod switch;

@@ -29,11 +29,14 @@ pub static dl_sched_class: SchedClass = SchedClass {
     set_cpus_allowed: set_cpus_allowed_common,
     rq_online: None,
     rq_offline: None,
+    find_lock_rq: None,
     task_tick: no_task_here_with_flags,
     task_fork: None,
     task_dead: None,
+    switched_from: None,
     switched_to: no_task_here,
     prio_changed: no_task_here_with_flags,
+    get_rr_interval: None,
     update_curr: no_task_runs_here,
 };
 

@@ -51,11 +51,14 @@ pub static fair_sched_class: SchedClass = SchedClass {
     set_cpus_allowed: set_cpus_allowed_common,
     rq_online: Some(rq_online_fair),
     rq_offline: Some(rq_offline_fair),
+    find_lock_rq: None,
     task_tick: task_tick_fair,
     task_fork: Some(task_fork_fair),
     task_dead: None,
+    switched_from: None,
     switched_to: switched_to_fair,
     prio_changed: prio_changed_fair,
+    get_rr_interval: None,
     update_curr: update_curr_fair,
 };
 

@@ -42,11 +42,14 @@ pub static idle_sched_class: SchedClass = SchedClass {
     set_cpus_allowed: set_cpus_allowed_common,
     rq_online: None,
     rq_offline: None,
+    find_lock_rq: None,
     task_tick: task_tick_idle,
     task_fork: None,
     task_dead: None,
+    switched_from: None,
     switched_to: switched_to_idle,
     prio_changed: prio_changed_idle,
+    get_rr_interval: None,
     update_curr: update_curr_idle,
 };
 

@@ -57,11 +57,14 @@ pub static rt_sched_class: SchedClass = SchedClass {
     set_cpus_allowed: set_cpus_allowed_common,
     rq_online: None,
     rq_offline: None,
+    find_lock_rq: None,
     task_tick: task_tick_rt,
     task_fork: None,
     task_dead: None,
+    switched_from: None,
     switched_to: switched_to_rt,
     prio_changed: prio_changed_rt,
+    get_rr_interval: Some(get_rr_interval_rt),
     update_curr: update_curr_rt,
 };
 
@@ -474,7 +477,7 @@ fn prio_changed_rt(rq: RqRef, p: TaskRef, _oldprio: i32) {
 }
 
 /// Length of a task's turn in jiffies; 0: it has no end.
-pub fn get_rr_interval_rt(task: TaskRef) -> u32 {
+pub fn get_rr_interval_rt(_rq: RqRef, task: TaskRef) -> u32 {
     if task.policy.get() == SCHED_RR {
         sched_rr_timeslice.get()
     } else {

@@ -31,7 +31,13 @@ use crate::kernel::sched::core::affinity::AffinityContext;
 use crate::kernel::sched::fair::set_task_rq_fair;
 use core::sync::atomic::AtomicI32;
 
+pub mod balance_callback;
+pub mod double_lock;
 pub mod root_domain;
+pub use balance_callback::{BalanceCallback, queue_balance_callback};
+pub use double_lock::{
+    double_lock_balance, double_rq_lock, double_rq_unlock, double_unlock_balance,
+};
 pub use root_domain::{RdRef, RootDomain};
 
 /// A runqueue.
@@ -148,16 +154,22 @@ pub struct SchedClass {
     pub rq_online: Option<fn(RqRef)>,
     /// The CPU is no longer active, or its runqueue changes root domain.
     pub rq_offline: Option<fn(RqRef)>,
+    /// Finds a runqueue for a task that its own must get rid of, and locks it beside that one.
+    pub find_lock_rq: Option<fn(TaskRef, RqRef) -> Option<RqRef>>,
     /// A tick while the task runs.
     pub task_tick: fn(RqRef, TaskRef, i32),
     /// The task has been forked.
     pub task_fork: Option<fn(TaskRef)>,
     /// The task has ended.
     pub task_dead: Option<fn(TaskRef)>,
+    /// The task left this class.
+    pub switched_from: Option<fn(RqRef, TaskRef)>,
     /// The task came into this class.
     pub switched_to: fn(RqRef, TaskRef),
     /// Its priority changed; the old one.
     pub prio_changed: fn(RqRef, TaskRef, i32),
+    /// How long a turn of the task is, in jiffies; None: it has no end.
+    pub get_rr_interval: Option<fn(RqRef, TaskRef) -> u32>,
     /// Brings the running task's accounting up to date.
     pub update_curr: fn(RqRef),
 }
@@ -288,14 +300,6 @@ pub struct DlRq {
     pub this_bw: Shared<u64>,
 }
 
-/// A function to run after the runqueue has been switched.
-#[doc(alias = "balance_callback")]
-#[repr(C)]
-pub struct BalanceCallback {
-    /// The function.
-    pub func: fn(RqRef),
-}
-
 /// A group of tasks. Only the root group exists in this cut: its queue on a CPU is the runqueue's own
 /// and it has no entities.
 #[doc(alias = "task_group")]
@@ -349,7 +353,7 @@ pub struct Rq {
     pub rd: Shared<Option<RdRef>>,
     /// What the CPU can do.
     pub cpu_capacity: Shared<u64>,
-    /// To run after the switch.
+    /// What to run before the lock is released the next time: a list.
     pub balance_callback: Shared<Option<&'static BalanceCallback>>,
     /// Whether the CPU was idle at the last tick.
     pub idle_balance: Shared<u8>,

@@ -30,11 +30,14 @@ pub static stop_sched_class: SchedClass = SchedClass {
     set_cpus_allowed: set_cpus_allowed_common,
     rq_online: None,
     rq_offline: None,
+    find_lock_rq: None,
     task_tick: task_tick_stop,
     task_fork: None,
     task_dead: None,
+    switched_from: None,
     switched_to: switched_to_stop,
     prio_changed: prio_changed_stop,
+    get_rr_interval: None,
     update_curr: update_curr_stop,
 };
 

@@ -4,10 +4,11 @@
 //! `affine_move_task`, `migration_cpu_stop`, `sched_setaffinity`.
 //! Kept: the three ways of an affinity change (sleeping: masks only; queued: moved by the caller;
 //! running: moved by the stopper, with a pending object that several callers share). Left out:
-//! cpusets, user masks, `push_cpu_stop` (only real-time tasks ask for it), NUMA swaps. Differs: the
+//! cpusets, user masks, NUMA swaps. Differs: the
 //! pending object's stack lifetime is checked (`stack_pinned!`).
 //! Locks: `pi_lock`, then the runqueue's; the stopper's lock is taken with neither held.
 
+use super::push::push_cpu_stop;
 use super::queue::wakeup_preempt;
 use super::queue::{activate_task, deactivate_task, dequeue_task, enqueue_task, set_task_cpu};
 use super::schedule::{put_prev_task, set_next_task};
@@ -27,8 +28,8 @@ use crate::include::linux::irqflags::{local_irq_disable, local_irq_enable};
 use crate::include::linux::preempt::{preempt_disable, preempt_enable};
 use crate::include::linux::sched::task::{get_task_struct, put_task_struct};
 use crate::include::linux::sched::{
-    PF_NO_SETAFFINITY, TASK_UNINTERRUPTIBLE, TASK_WAKING, TaskRef, same_task, set_current_state,
-    task_cpu,
+    MDF_PUSH, PF_NO_SETAFFINITY, TASK_UNINTERRUPTIBLE, TASK_WAKING, TaskRef, same_task,
+    set_current_state, task_cpu,
 };
 use crate::include::linux::spinlock::{raw_spin_lock, raw_spin_unlock};
 use crate::include::linux::stop_machine::{CpuStopWork, stop_one_cpu, stop_one_cpu_nowait};
@@ -401,7 +402,7 @@ fn affine_move_task(rq: RqRef, p: TaskRef, rf: &RqFlags, dest_cpu: u32, flags: u
     stack_pinned!(let my_pending = SetAffinityPending::new());
 
     if p.cpus_mask.get().test(task_cpu(p)) {
-        affine_in_place(rq, p, rf);
+        affine_in_place(rq, p, rf, flags);
         return 0;
     }
     let Some(pending) = join_pending(p, my_pending, dest_cpu, flags) else {
@@ -411,7 +412,7 @@ fn affine_move_task(rq: RqRef, p: TaskRef, rf: &RqFlags, dest_cpu: u32, flags: u
         return -EINVAL;
     };
     if task_on_cpu(p) || p.__state.get() == TASK_WAKING {
-        affine_by_stopper(rq, p, rf, pending);
+        affine_by_stopper(rq, p, rf, pending, flags);
         if flags & SCA_MIGRATE_ENABLE != 0 {
             return 0;
         }
@@ -427,10 +428,18 @@ fn affine_move_task(rq: RqRef, p: TaskRef, rf: &RqFlags, dest_cpu: u32, flags: u
     0
 }
 
-/// The task may stay: whatever was pending is done, unless a stopper is on its way and will see to it.
+/// The task may stay: whatever was pending is done, unless a stopper is on its way and will see to it. If
+/// a push has failed because the task could not migrate, now it can.
 #[inline(always)]
-fn affine_in_place(rq: RqRef, p: TaskRef, rf: &RqFlags) {
+fn affine_in_place(rq: RqRef, p: TaskRef, rf: &RqFlags, flags: u32) {
     count(&kreplay_counters.affinity_stayed);
+    let push = flags & SCA_MIGRATE_ENABLE != 0
+        && p.migration_flags.get() & MDF_PUSH != 0
+        && rq.push_busy.get() == 0;
+    if push {
+        rq.push_busy.set(1);
+        get_task_struct(p);
+    }
     let done = p
         .migration_pending
         .get()
@@ -438,7 +447,12 @@ fn affine_in_place(rq: RqRef, p: TaskRef, rf: &RqFlags) {
     if done.is_some() {
         p.migration_pending.set(None);
     }
+    preempt_disable();
     task_rq_unlock(rq, p, rf);
+    if push {
+        stop_one_cpu_nowait(cpu_of(rq), push_cpu_stop, VoidPtr::new(p), &rq.push_work);
+    }
+    preempt_enable();
     if let Some(pending) = done {
         complete_pending(p, pending);
     }
@@ -473,9 +487,19 @@ fn join_pending(
 
 /// The task runs, maybe as the caller: its CPU's stopper has to move it. One work at a time.
 #[inline(always)]
-fn affine_by_stopper(rq: RqRef, p: TaskRef, rf: &RqFlags, pending: &'static SetAffinityPending) {
+fn affine_by_stopper(
+    rq: RqRef,
+    p: TaskRef,
+    rf: &RqFlags,
+    pending: &'static SetAffinityPending,
+    flags: u32,
+) {
     count(&kreplay_counters.affinity_running);
     let stop_pending = pending.stop_pending.replace(1) != 0;
+    if flags & SCA_MIGRATE_ENABLE != 0 {
+        // It leaves this CPU anyway.
+        p.migration_flags.and_not(MDF_PUSH);
+    }
     // The object stays as long as stop_pending is set; the stopper clears it.
     preempt_disable();
     let cpu = cpu_of(rq);

@@ -96,9 +96,8 @@ extern "C" fn balance_push(rq: RqRef) {
 }
 
 /// What a CPU has as its balance callback whenever it is not active.
-pub(super) static balance_push_callback: BalanceCallback = BalanceCallback {
-    func: |rq| balance_push(rq),
-};
+pub(crate) static balance_push_callback: BalanceCallback =
+    BalanceCallback::with(|rq| balance_push(rq));
 
 /// Whether that callback is set.
 fn balance_push_is_set(rq: RqRef) -> bool {

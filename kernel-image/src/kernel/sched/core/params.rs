@@ -7,10 +7,12 @@
 //! inheritance, SCHED_DEADLINE (-EINVAL until its class comes).
 //! Differs: nothing else. Locks: `pi_lock` and the runqueue's lock.
 
+use super::balance_callback::{balance_callbacks, splice_balance_callbacks};
 use super::queue::{dequeue_task, enqueue_task};
 use super::schedule::{put_prev_task, set_next_task};
 use crate::WARN_ON_ONCE;
 use crate::include::linux::errno::{EINVAL, EOPNOTSUPP};
+use crate::include::linux::preempt::{preempt_disable, preempt_enable};
 use crate::include::linux::sched::prio::{
     DEFAULT_PRIO, MAX_NICE, MAX_RT_PRIO, MIN_NICE, NICE_TO_PRIO, NICE_WIDTH, PRIO_TO_NICE, rt_prio,
 };
@@ -184,6 +186,9 @@ fn __setscheduler_prio(p: TaskRef, prio: i32) {
 /// Tells the class that a task has come to it, or that its priority changed.
 fn check_class_changed(rq: RqRef, p: TaskRef, prev_class: &SchedClass, oldprio: i32) {
     if !same_class(prev_class, p.class()) {
+        if let Some(switched_from) = prev_class.switched_from {
+            switched_from(rq, p);
+        }
         (p.class().switched_to)(rq, p);
     } else if oldprio != p.prio.get() {
         (p.class().prio_changed)(rq, p, oldprio);
@@ -252,7 +257,12 @@ extern "C" fn __sched_setscheduler(p: TaskRef, attr: &SchedAttr) -> i32 {
             change_params(rq, p, policy, attr);
             Some(0)
         };
+        // With the task's lock released, so that a push or pull can take others.
+        let callbacks = splice_balance_callbacks(rq);
+        preempt_disable();
         task_rq_unlock(rq, p, &rf);
+        balance_callbacks(rq, callbacks);
+        preempt_enable();
         if let Some(ret) = ret {
             return ret;
         }

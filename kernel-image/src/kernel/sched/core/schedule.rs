@@ -7,8 +7,9 @@
 //! Locks: takes the runqueue's lock; `context_switch` or the end of `__schedule` releases it.
 
 use super::affinity::migrate_disable_switch;
+use super::balance_callback::__balance_callbacks;
 use super::queue::deactivate_task;
-use super::switch::{__balance_callbacks, context_switch};
+use super::switch::context_switch;
 use crate::arch::x86::include::asm::current::current;
 use crate::include::linux::irqflags::{local_irq_disable, local_irq_enable};
 use crate::include::linux::preempt::{

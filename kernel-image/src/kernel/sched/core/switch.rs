@@ -6,6 +6,7 @@
 //! TLB. Differs: nothing else.
 //! Locks: the runqueue's lock is taken by the task that leaves and released by the one that comes.
 
+use super::balance_callback::__balance_callbacks;
 use crate::WARN;
 use crate::arch::x86::include::asm::switch_to::switch_to;
 use crate::include::linux::preempt::{
@@ -79,11 +80,4 @@ pub extern "C" fn schedule_tail(prev: TaskRef) {
     finish_task_switch(prev);
     // The task was born with a count of two; this is the second of them.
     preempt_enable();
-}
-
-/// Runs what the switch left to do, with the runqueue's lock held.
-pub(super) fn __balance_callbacks(rq: RqRef) {
-    if let Some(callback) = rq.balance_callback.get() {
-        (callback.func)(rq);
-    }
 }
