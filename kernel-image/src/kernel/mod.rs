@@ -1,4 +1,5 @@
 //! kernel: the core of the kernel. Sched, time, smp and the stopper know each other, as in Linux.
+pub mod irq_work;
 pub mod panic;
 pub mod params;
 pub mod printk;

@@ -25,6 +25,7 @@ use crate::include::linux::smp::{CallSingleData, SmpCallFunc, smp_processor_id};
 use crate::include::linux::smp_types::*;
 use crate::include::trace::events::ipi::{trace_ipi_send_cpu, trace_ipi_send_cpumask};
 use crate::kernel::cpu::{bringup_nonboot_cpus, cpuhp_threads_init};
+use crate::kernel::irq_work::{irq_work_of, irq_work_run, irq_work_single};
 use crate::kernel::params::{Text, param};
 use crate::kernel::sched::core::{call_function_single_prep_ipi, sched_ttwu_pending};
 use crate::kernel::smpboot::idle_threads_init;
@@ -60,6 +61,7 @@ pub fn smpcfd_prepare_cpu(cpu: u32) -> i32 {
 pub fn smpcfd_dying_cpu(_cpu: u32) -> i32 {
     // The CPU is offline by now, and may be: nobody can have queued anything since.
     __flush_smp_call_function_queue(false);
+    irq_work_run();
     0
 }
 
@@ -163,10 +165,10 @@ pub fn __flush_smp_call_function_queue(warn_cpu_offline: bool) {
     }
     let mut wakeups = Rest::default();
     for node in chain(rest.take()) {
-        if flags_of(node) == CSD_TYPE_TTWU {
-            wakeups.push(node);
-        } else {
-            call(csd_of(node), true);
+        match flags_of(node) {
+            CSD_TYPE_TTWU => wakeups.push(node),
+            CSD_TYPE_IRQ_WORK => irq_work_single(irq_work_of(node)),
+            _ => call(csd_of(node), true),
         }
     }
     if let Some(first) = wakeups.take() {

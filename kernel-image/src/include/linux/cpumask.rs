@@ -126,6 +126,11 @@ pub fn cpumask_any_and_distribute(a: Cpumask, b: Cpumask) -> u32 {
     cpu
 }
 
+/// Any CPU of the set, spread likewise (`cpumask_any_distribute`).
+pub fn cpumask_any_distribute(a: Cpumask) -> u32 {
+    cpumask_any_and_distribute(a, a)
+}
+
 static distribute_cpu_mask_prev: crate::fence::percpu::PerCpu<crate::fence::shared::Shared<u32>> =
     crate::fence::percpu::PerCpu::new([const { crate::fence::shared::Shared::new(0) }; NR_CPUS]);
 

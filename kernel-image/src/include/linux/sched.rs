@@ -7,7 +7,9 @@
 //! may write which field is Linux's rule and stated at the field: (pi) `pi_lock`, (rq) the runqueue's
 //! lock, (self) only the task itself, (new) before the task first runs.
 
+pub mod deadline;
 pub mod prio;
+pub mod rt;
 pub mod task;
 pub mod wake_q;
 
@@ -17,6 +19,7 @@ use crate::arch::x86::include::asm::thread_info::{TIF_NEED_RESCHED, ThreadInfo};
 use crate::fence::shared::Shared;
 use crate::include::linux::cpumask::Cpumask;
 use crate::include::linux::list::ListHead;
+use crate::include::linux::plist::PlistNode;
 use crate::include::linux::rbtree::RbNode;
 use crate::include::linux::smp::{CSD_TYPE_TTWU, CallSingleNode};
 use crate::include::linux::spinlock::RawSpinlock;
@@ -299,6 +302,10 @@ pub struct TaskStruct {
     pub migration_flags: Shared<u16>,
     /// Place in the list of all tasks, whose head is in `init_task`.
     pub tasks: ListHead,
+    /// Place in the list of real-time tasks to push: (rq).
+    pub pushable_tasks: PlistNode,
+    /// Place in the tree of deadline tasks to push: (rq).
+    pub pushable_dl_tasks: RbNode,
     /// `EXIT_*`.
     pub exit_state: Shared<u32>,
     /// What the task returned.
@@ -373,6 +380,8 @@ impl TaskStruct {
             migration_disabled: Shared::new(0),
             migration_flags: Shared::new(0),
             tasks: ListHead::new(),
+            pushable_tasks: PlistNode::new(),
+            pushable_dl_tasks: RbNode::new(),
             exit_state: Shared::new(0),
             exit_code: Shared::new(0),
             sched_reset_on_fork: Shared::new(0),
@@ -493,6 +502,9 @@ intrusive_adapter!(
 intrusive_adapter!(
     /// Real-time entities by their link in the list of their priority.
     pub RunListLink = SchedRtEntity { run_list: ListHead });
+intrusive_adapter!(
+    /// Tasks by their link in the list of real-time tasks to push.
+    pub PushableTasksLink = TaskStruct { pushable_tasks: PlistNode });
 intrusive_adapter!(
     /// Entities by their link in `rq.cfs_tasks`.
     pub GroupNodeLink = SchedEntity { group_node: ListHead });

@@ -4,13 +4,17 @@
 //! all have played. A player writes its letter whenever it finds that another wrote last, so a scene leaves
 //! a word; each has one right word. A wrong one is a panic.
 //!
+//! With two and more CPUs `spread` plays how real-time tasks are pushed and pulled between them.
+//!
 //! Parameter: `rt.throttle=1` adds a scene of a second and more: a real-time task that never sleeps is
 //! throttled, and an ordinary one gets to run.
+
+mod spread;
 
 use crate::arch::x86::include::asm::current::current;
 use crate::fence::shared::Shared;
 use crate::fence::void::VoidPtr;
-use crate::include::linux::cpumask::{Cpumask, cpu_active_mask};
+use crate::include::linux::cpumask::{Cpumask, cpu_active_mask, num_active_cpus};
 use crate::include::linux::errno::{EINVAL, EOPNOTSUPP};
 use crate::include::linux::jiffies::HZ;
 use crate::include::linux::kthread::{kthread_create, kthread_stop};
@@ -220,6 +224,9 @@ pub fn run() {
     errors();
     scenes();
     round_robin();
+    if num_active_cpus() > 1 {
+        spread::run();
+    }
     if throttle {
         throttling();
     }

@@ -78,3 +78,8 @@ fn balance_dl(rq: RqRef, _prev: TaskRef) -> bool {
 fn select_task_rq_dl(p: TaskRef, _cpu: i32, _flags: i32) -> i32 {
     task_cpu(p) as i32
 }
+
+/// Whether the class has a task to run here.
+pub fn sched_dl_runnable(rq: RqRef) -> bool {
+    rq.dl.dl_nr_running.get() > 0
+}

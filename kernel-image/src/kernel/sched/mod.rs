@@ -3,6 +3,7 @@
 //! - `sched`: what the others share: runqueues, classes, locking, a queue's clock.
 //! - `core`: the machinery: `__schedule`, wake-up, switch, affinity, fork, start-up.
 //! - `stop_task`, `deadline`, `rt`, `fair`, `idle`: the classes, from the highest to the lowest.
+//! - `cpupri`: which CPU runs what priority. `features`: switches.
 //! - `wait`, `swait`, `completion`: how tasks wait for each other.
 //! - `topology`: root domains: which CPUs are balanced with which.
 //! - `clock`: the scheduler's view of time.
@@ -10,8 +11,10 @@
 pub mod clock;
 pub mod completion;
 pub mod core;
+pub mod cpupri;
 pub mod deadline;
 pub mod fair;
+pub mod features;
 pub mod idle;
 pub mod rt;
 pub mod sched;

@@ -2,41 +2,48 @@
 //!
 //! Linux: `kernel/sched/rt.c` (v6.8), without RT_GROUP_SCHED.
 //! Kept: the array with its bitmap, the rules of head and tail, round robin by the tick, preemption by
-//! priority, throttling by a period timer. Left out: everything that moves tasks between CPUs (cpupri, the
-//! pushable list, push and pull) with the preemption among equals that only prepares a push, so a task
-//! runs where it last ran as long as it may; RLIMIT_RTTIME (no signals). Differs: a queue's run time and
-//! throttling are under the runqueue's lock and have none of their own.
+//! priority and among equals if that lets a task move away, the list of tasks to push (its uses are in
+//! `push_pull`), throttling (`bandwidth`). Left out: RLIMIT_RTTIME (no signals), capacities. Differs: nothing
+//! else.
 //! Locks: the runqueue's lock is held in every hook; `rt_runtime_lock` and a timer base inside it.
+
+pub mod bandwidth;
+pub mod push_pull;
+
+pub use bandwidth::init_rt_bandwidth;
 
 use crate::WARN_ON_ONCE;
 use crate::fence::shared::Shared;
-use crate::include::linux::cpumask::{cpu_online, cpu_online_mask};
-use crate::include::linux::hrtimer::{
-    CLOCK_MONOTONIC, HRTIMER_MODE_ABS_PINNED_HARD, HRTIMER_MODE_REL_HARD, HRTIMER_NORESTART,
-    HRTIMER_RESTART, Hrtimer, HrtimerRestart, hrtimer_forward_now, hrtimer_init, hrtimer_start,
-};
+use crate::include::linux::cpumask::cpu_online;
 use crate::include::linux::jiffies::HZ;
-use crate::include::linux::ktime::NSEC_PER_SEC;
 use crate::include::linux::list::{
     ListHead, list_add, list_add_tail, list_del_init, list_empty, list_is_singular, list_move,
     list_move_tail,
 };
 use crate::include::linux::sched::prio::MAX_RT_PRIO;
 use crate::include::linux::sched::{
-    RtOfTask, RunListLink, SCHED_RR, SchedRtEntity, TaskRef, same_task,
+    RtOfTask, RunListLink, SCHED_RR, SchedRtEntity, TaskRef, same_task, test_tsk_need_resched,
 };
-use crate::include::linux::spinlock::{RawSpinlock, raw_spin_lock, raw_spin_unlock};
 use crate::kernel::sched::core::affinity::set_cpus_allowed_common;
 use crate::kernel::sched::core::resched_curr;
+use crate::kernel::sched::cpupri::{CPUPRI_INVALID, cpupri_find, cpupri_set};
+use crate::kernel::sched::deadline::sched_dl_runnable;
 use crate::kernel::sched::fair::entity::update_curr_common;
 use crate::kernel::sched::sched::{
-    DEQUEUE_MOVE, DEQUEUE_SAVE, ENQUEUE_HEAD, ENQUEUE_WAKEUP, RqFlags, RqRef, RtPrioArray, RtRq,
-    SchedClass, add_nr_running, cpu_of, cpu_rq, rq_clock_task, rq_lock_irqsave,
-    rq_unlock_irqrestore, same_class, sub_nr_running, task_current, task_on_rq_queued,
-    update_rq_clock,
+    DEQUEUE_MOVE, DEQUEUE_SAVE, ENQUEUE_HEAD, ENQUEUE_WAKEUP, RqRef, RtPrioArray, RtRq, SchedClass,
+    add_nr_running, cpu_of, rq_clock_task, same_class, sub_nr_running, task_current,
+    task_on_rq_queued,
 };
-use crate::kernel::time::timekeeping::ktime_get;
-use core::sync::atomic::{AtomicBool, Ordering};
+use crate::kernel::sched::stop_task::sched_stop_runnable;
+use bandwidth::{
+    __disable_runtime, __enable_runtime, def_rt_bandwidth, rt_bandwidth_enabled,
+    sched_rt_runtime_exceeded, start_rt_bandwidth,
+};
+use push_pull::{
+    dequeue_pushable_task, enqueue_pushable_task, find_lock_lowest_rq, pull_rt_task,
+    rt_clear_overload, rt_queue_pull_task, rt_queue_push_tasks, rt_set_overload, select_task_rq_rt,
+    task_woken_rt,
+};
 
 /// The class.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
@@ -53,15 +60,15 @@ pub static rt_sched_class: SchedClass = SchedClass {
     balance: balance_rt,
     select_task_rq: select_task_rq_rt,
     migrate_task_rq: None,
-    task_woken: None,
+    task_woken: Some(task_woken_rt),
     set_cpus_allowed: set_cpus_allowed_common,
-    rq_online: None,
-    rq_offline: None,
-    find_lock_rq: None,
+    rq_online: Some(rq_online_rt),
+    rq_offline: Some(rq_offline_rt),
+    find_lock_rq: Some(find_lock_lowest_rq),
     task_tick: task_tick_rt,
     task_fork: None,
     task_dead: None,
-    switched_from: None,
+    switched_from: Some(switched_from_rt),
     switched_to: switched_to_rt,
     prio_changed: prio_changed_rt,
     get_rr_interval: Some(get_rr_interval_rt),
@@ -75,38 +82,12 @@ pub const RR_TIMESLICE: u32 = (100 * HZ / 1000) as u32;
 #[unsafe(no_mangle)]
 pub static sched_rr_timeslice: Shared<u32> = Shared::new(RR_TIMESLICE);
 
-/// How long all real-time tasks of a CPU may run in a period.
-#[doc(alias = "rt_bandwidth")]
-struct RtBandwidth {
-    /// Protects the rest.
-    rt_runtime_lock: RawSpinlock,
-    /// ns.
-    rt_period: i64,
-    /// ns.
-    rt_runtime: u64,
-    rt_period_timer: Hrtimer,
-    rt_period_active: Shared<bool>,
-}
-
-static def_rt_bandwidth: RtBandwidth = RtBandwidth {
-    rt_runtime_lock: RawSpinlock::new(),
-    rt_period: NSEC_PER_SEC,
-    rt_runtime: 950_000_000,
-    rt_period_timer: Hrtimer::new(),
-    rt_period_active: Shared::new(false),
-};
-
-/// The default bandwidth's timer, once.
-pub fn init_rt_bandwidth() {
-    let timer = &def_rt_bandwidth.rt_period_timer;
-    hrtimer_init(timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
-    timer.function.set(Some(sched_rt_period_timer));
-}
-
 /// An empty queue.
 pub fn init_rt_rq(rt_rq: &'static RtRq) {
     rt_rq.active.init();
-    rt_rq.highest_prio.set(MAX_RT_PRIO - 1);
+    rt_rq.highest_prio.curr.set(MAX_RT_PRIO - 1);
+    rt_rq.highest_prio.next.set(MAX_RT_PRIO - 1);
+    rt_rq.overloaded.set(0);
     rt_rq.rt_queued.set(0);
     rt_rq.rt_throttled.set(0);
     rt_rq.rt_time.set(0);
@@ -192,98 +173,6 @@ fn move_entity(flags: i32) -> bool {
     flags & (DEQUEUE_SAVE | DEQUEUE_MOVE) != DEQUEUE_SAVE
 }
 
-fn rt_bandwidth_enabled() -> bool {
-    def_rt_bandwidth.rt_runtime < def_rt_bandwidth.rt_period as u64
-}
-
-/// Starts the period timer if it does not run.
-fn start_rt_bandwidth(rt_b: &'static RtBandwidth) {
-    if !rt_bandwidth_enabled() {
-        return;
-    }
-    raw_spin_lock(&rt_b.rt_runtime_lock);
-    if !rt_b.rt_period_active.get() {
-        rt_b.rt_period_active.set(true);
-        // At once: what ran while nobody watched the period shall not count against the first task.
-        hrtimer_start(
-            &rt_b.rt_period_timer,
-            ktime_get(),
-            HRTIMER_MODE_ABS_PINNED_HARD,
-        );
-    }
-    raw_spin_unlock(&rt_b.rt_runtime_lock);
-}
-
-fn sched_rt_period_timer(timer: &'static Hrtimer) -> HrtimerRestart {
-    let rt_b = &def_rt_bandwidth;
-    raw_spin_lock(&rt_b.rt_runtime_lock);
-    let mut idle = false;
-    loop {
-        let overrun = hrtimer_forward_now(timer, rt_b.rt_period);
-        if overrun == 0 {
-            break;
-        }
-        raw_spin_unlock(&rt_b.rt_runtime_lock);
-        idle = do_sched_rt_period_timer(overrun);
-        raw_spin_lock(&rt_b.rt_runtime_lock);
-    }
-    if idle {
-        rt_b.rt_period_active.set(false);
-    }
-    raw_spin_unlock(&rt_b.rt_runtime_lock);
-    if idle {
-        HRTIMER_NORESTART
-    } else {
-        HRTIMER_RESTART
-    }
-}
-
-/// A period is over: every CPU's queue gets its share again. True if no queue needs the timer.
-fn do_sched_rt_period_timer(overrun: u64) -> bool {
-    let mut idle = true;
-    for cpu in cpu_online_mask().iter() {
-        let rq = cpu_rq(cpu);
-        let rt_rq = &rq.rt;
-        let mut rf = RqFlags::new();
-        rq_lock_irqsave(rq, &mut rf);
-        update_rq_clock(rq);
-        if rt_rq.rt_time.get() != 0 || rt_rq.rt_nr_running.get() != 0 {
-            idle = false;
-        }
-        let runtime = rt_rq.rt_runtime.get();
-        let time = rt_rq.rt_time.get();
-        rt_rq
-            .rt_time
-            .set(time - time.min(overrun.saturating_mul(runtime)));
-        if rt_rq.rt_throttled.get() != 0 && rt_rq.rt_time.get() < runtime {
-            rt_rq.rt_throttled.set(0);
-            enqueue_top_rt_rq(rq);
-            resched_curr(rq);
-        }
-        rq_unlock_irqrestore(rq, &rf);
-    }
-    idle
-}
-
-/// Throttles a queue that has had its share. True if it is throttled.
-fn sched_rt_runtime_exceeded(rq: RqRef) -> bool {
-    let rt_rq = &rq.rt;
-    if rt_rq.rt_throttled.get() != 0 {
-        return true;
-    }
-    if !rt_bandwidth_enabled() || rt_rq.rt_time.get() <= rt_rq.rt_runtime.get() {
-        return false;
-    }
-    rt_rq.rt_throttled.set(1);
-    static said: AtomicBool = AtomicBool::new(false);
-    if !said.swap(true, Ordering::Relaxed) {
-        // With a runqueue's lock held, which the console does not take.
-        crate::pr_warn!("sched: RT throttling activated");
-    }
-    dequeue_top_rt_rq(rq);
-    true
-}
-
 fn update_curr_rt(rq: RqRef) {
     let curr = rq.current();
     if !same_class(curr.class(), &rt_sched_class) {
@@ -301,7 +190,7 @@ fn update_curr_rt(rq: RqRef) {
 }
 
 /// The queue's tasks no more count as runnable on the CPU.
-fn dequeue_top_rt_rq(rq: RqRef) {
+pub(super) fn dequeue_top_rt_rq(rq: RqRef) {
     if rq.rt.rt_queued.get() == 0 {
         return;
     }
@@ -310,7 +199,7 @@ fn dequeue_top_rt_rq(rq: RqRef) {
 }
 
 /// The queue's tasks count, unless it is throttled.
-fn enqueue_top_rt_rq(rq: RqRef) {
+pub(super) fn enqueue_top_rt_rq(rq: RqRef) {
     let rt_rq = &rq.rt;
     if rt_rq.rt_queued.get() != 0 || rt_rq.rt_throttled.get() != 0 {
         return;
@@ -322,28 +211,50 @@ fn enqueue_top_rt_rq(rq: RqRef) {
     }
 }
 
-fn inc_rt_tasks(rt_rq: &'static RtRq, p: TaskRef) {
+fn inc_rt_prio(rq: RqRef, prio: i32) {
+    let highest = &rq.rt.highest_prio.curr;
+    if prio < highest.get() {
+        highest.set(prio);
+        if rq.online.get() != 0 {
+            cpupri_set(&rq.rd().cpupri, cpu_of(rq), prio);
+        }
+    }
+}
+
+fn dec_rt_prio(rq: RqRef, prio: i32) {
+    let rt_rq = &rq.rt;
+    let prev_prio = rt_rq.highest_prio.curr.get();
+    if rt_rq.rt_nr_running.get() == 0 {
+        rt_rq.highest_prio.curr.set(MAX_RT_PRIO - 1);
+    } else {
+        WARN_ON_ONCE!(prio < prev_prio);
+        if prio == prev_prio {
+            rt_rq.highest_prio.curr.set(rt_rq.active.first());
+        }
+    }
+    let highest = rt_rq.highest_prio.curr.get();
+    if rq.online.get() != 0 && highest != prev_prio {
+        cpupri_set(&rq.rd().cpupri, cpu_of(rq), highest);
+    }
+}
+
+fn inc_rt_tasks(rq: RqRef, p: TaskRef) {
+    let rt_rq = &rq.rt;
     rt_rq.rt_nr_running.inc();
     rt_rq
         .rr_nr_running
         .add(u32::from(p.policy.get() == SCHED_RR));
-    if p.prio.get() < rt_rq.highest_prio.get() {
-        rt_rq.highest_prio.set(p.prio.get());
-    }
+    inc_rt_prio(rq, p.prio.get());
     start_rt_bandwidth(&def_rt_bandwidth);
 }
 
-fn dec_rt_tasks(rt_rq: &'static RtRq, p: TaskRef) {
+fn dec_rt_tasks(rq: RqRef, p: TaskRef) {
+    let rt_rq = &rq.rt;
     rt_rq.rt_nr_running.dec();
     rt_rq
         .rr_nr_running
         .sub(u32::from(p.policy.get() == SCHED_RR));
-    let highest = match rt_rq.rt_nr_running.get() {
-        0 => MAX_RT_PRIO - 1,
-        _ if p.prio.get() == rt_rq.highest_prio.get() => rt_rq.active.first(),
-        _ => return,
-    };
-    rt_rq.highest_prio.set(highest);
+    dec_rt_prio(rq, p.prio.get());
 }
 
 fn __dequeue_rt_entity(rq: RqRef, p: TaskRef, flags: i32) {
@@ -352,7 +263,7 @@ fn __dequeue_rt_entity(rq: RqRef, p: TaskRef, flags: i32) {
         rq.rt.active.del(&p.rt, p.prio.get());
     }
     p.rt.on_rq.set(0);
-    dec_rt_tasks(&rq.rt, p);
+    dec_rt_tasks(rq, p);
 }
 
 #[inline(never)]
@@ -369,8 +280,11 @@ fn enqueue_task_rt(rq: RqRef, p: TaskRef, flags: i32) {
         rq.rt.active.add(&p.rt, p.prio.get(), head);
     }
     p.rt.on_rq.set(1);
-    inc_rt_tasks(&rq.rt, p);
+    inc_rt_tasks(rq, p);
     enqueue_top_rt_rq(rq);
+    if !task_current(rq, p) && p.nr_cpus_allowed.get() > 1 {
+        enqueue_pushable_task(rq, p);
+    }
 }
 
 #[inline(never)]
@@ -381,6 +295,7 @@ fn dequeue_task_rt(rq: RqRef, p: TaskRef, flags: i32) {
         __dequeue_rt_entity(rq, p, flags);
     }
     enqueue_top_rt_rq(rq);
+    dequeue_pushable_task(rq, p);
 }
 
 /// Puts a queued task at the end of its list, or at its head: nothing else about it changes.
@@ -394,15 +309,33 @@ fn yield_task_rt(rq: RqRef) {
     requeue_task_rt(rq, rq.current(), false);
 }
 
-/// Only a higher priority preempts. An equal one waits: Linux would look here whether the running task
-/// could be pushed elsewhere instead.
+/// A task as important as the running one woke up. If it cannot go elsewhere and the running one can, it
+/// gets this CPU: the other is pushed away in the switch.
+fn check_preempt_equal_prio(rq: RqRef, p: TaskRef) {
+    let curr = rq.current();
+    let cpupri = &rq.rd().cpupri;
+    if curr.nr_cpus_allowed.get() == 1 || cpupri_find(cpupri, curr).is_none() {
+        return;
+    }
+    // It will be pushed itself.
+    if p.nr_cpus_allowed.get() != 1 && cpupri_find(cpupri, p).is_some() {
+        return;
+    }
+    requeue_task_rt(rq, p, true);
+    resched_curr(rq);
+}
+
 fn wakeup_preempt_rt(rq: RqRef, p: TaskRef, _flags: i32) {
-    if p.prio.get() < rq.current().prio.get() {
+    let curr = rq.current();
+    if p.prio.get() < curr.prio.get() {
         resched_curr(rq);
+    } else if p.prio.get() == curr.prio.get() && !test_tsk_need_resched(curr) {
+        check_preempt_equal_prio(rq, p);
     }
 }
 
-fn sched_rt_runnable(rq: RqRef) -> bool {
+/// Whether the class has a task to run here.
+pub fn sched_rt_runnable(rq: RqRef) -> bool {
     rq.rt.rt_queued.get() != 0
 }
 
@@ -416,22 +349,52 @@ fn pick_next_task_rt(rq: RqRef) -> Option<TaskRef> {
     Some(p)
 }
 
-fn put_prev_task_rt(rq: RqRef, _prev: TaskRef) {
+fn put_prev_task_rt(rq: RqRef, p: TaskRef) {
     update_curr_rt(rq);
+    // It waits from now on: others may take it.
+    if on_rt_rq(&p.rt) && p.nr_cpus_allowed.get() > 1 {
+        enqueue_pushable_task(rq, p);
+    }
 }
 
-fn set_next_task_rt(rq: RqRef, p: TaskRef, _first: bool) {
+fn set_next_task_rt(rq: RqRef, p: TaskRef, first: bool) {
     p.se.exec_start.set(rq_clock_task(rq));
+    dequeue_pushable_task(rq, p);
+    if first {
+        // Those that it has overtaken could run elsewhere.
+        rt_queue_push_tasks(rq);
+    }
 }
 
-/// Nothing to pull; true if this class or a higher one has a task.
-fn balance_rt(rq: RqRef, _prev: TaskRef) -> bool {
-    rq.stop.get().is_some_and(task_on_rq_queued) || sched_rt_runnable(rq)
+/// Whether what was left here may be less important than what waits elsewhere.
+fn need_pull_rt_task(rq: RqRef, prev: TaskRef) -> bool {
+    rq.online.get() != 0 && rq.rt.highest_prio.curr.get() > prev.prio.get()
 }
 
-/// Where it would have gone anyway. Linux looks for a CPU that runs something of lower priority.
-fn select_task_rq_rt(_p: TaskRef, cpu: i32, _flags: i32) -> i32 {
-    cpu
+/// Pulls if the task that leaves was the most important; true if this class or a higher one has a task.
+#[inline(never)]
+fn balance_rt(rq: RqRef, p: TaskRef) -> bool {
+    if !on_rt_rq(&p.rt) && need_pull_rt_task(rq, p) {
+        pull_rt_task(rq);
+    }
+    sched_stop_runnable(rq) || sched_dl_runnable(rq) || sched_rt_runnable(rq)
+}
+
+/// The CPU is active: it is one to push to and to pull from.
+fn rq_online_rt(rq: RqRef) {
+    if rq.rt.overloaded.get() != 0 {
+        rt_set_overload(rq);
+    }
+    __enable_runtime(rq);
+    cpupri_set(&rq.rd().cpupri, cpu_of(rq), rq.rt.highest_prio.curr.get());
+}
+
+fn rq_offline_rt(rq: RqRef) {
+    if rq.rt.overloaded.get() != 0 {
+        rt_clear_overload(rq);
+    }
+    __disable_runtime(rq);
+    cpupri_set(&rq.rd().cpupri, cpu_of(rq), CPUPRI_INVALID);
 }
 
 fn task_tick_rt(rq: RqRef, p: TaskRef, _queued: i32) {
@@ -451,27 +414,41 @@ fn task_tick_rt(rq: RqRef, p: TaskRef, _queued: i32) {
     }
 }
 
+/// The last real-time task here is one no more: others may have some to spare.
+fn switched_from_rt(rq: RqRef, p: TaskRef) {
+    if task_on_rq_queued(p) && rq.rt.rt_nr_running.get() == 0 {
+        rt_queue_pull_task(rq);
+    }
+}
+
 fn switched_to_rt(rq: RqRef, p: TaskRef) {
     if task_current(rq, p) || !task_on_rq_queued(p) {
         return;
+    }
+    if p.nr_cpus_allowed.get() > 1 && rq.rt.overloaded.get() != 0 {
+        rt_queue_push_tasks(rq);
     }
     if p.prio.get() < rq.current().prio.get() && cpu_online(cpu_of(rq)) {
         resched_curr(rq);
     }
 }
 
-fn prio_changed_rt(rq: RqRef, p: TaskRef, _oldprio: i32) {
+fn prio_changed_rt(rq: RqRef, p: TaskRef, oldprio: i32) {
     if !task_on_rq_queued(p) {
         return;
     }
     let curr = rq.current();
-    let resched = if same_task(curr, p) {
-        // It has fallen below one that waits.
-        p.prio.get() > rq.rt.highest_prio.get()
-    } else {
-        p.prio.get() < curr.prio.get()
-    };
-    if resched {
+    if !same_task(curr, p) {
+        if p.prio.get() < curr.prio.get() {
+            resched_curr(rq);
+        }
+        return;
+    }
+    if oldprio < p.prio.get() {
+        // It runs and has become less important: perhaps less than one that waits elsewhere.
+        rt_queue_pull_task(rq);
+    }
+    if p.prio.get() > rq.rt.highest_prio.curr.get() {
         resched_curr(rq);
     }
 }

@@ -16,6 +16,7 @@ use crate::fence::shared::Shared;
 use crate::include::linux::cpumask::NR_CPUS;
 use crate::include::linux::irqflags::local_irq_save;
 use crate::include::linux::list::ListHead;
+use crate::include::linux::plist::PlistHead;
 use crate::include::linux::rbtree::RbRootCached;
 use crate::include::linux::rcuwait::Rcuwait;
 use crate::include::linux::sched::prio::MAX_RT_PRIO;
@@ -266,6 +267,15 @@ impl RtPrioArray {
     }
 }
 
+/// The highest priorities of a queue; 99 where there is none.
+#[repr(C)]
+pub struct RtPrioRange {
+    /// Of all, the running task's included.
+    pub curr: Shared<i32>,
+    /// Of those that could run elsewhere.
+    pub next: Shared<i32>,
+}
+
 /// The real-time class's queue. All fields: (rq).
 #[doc(alias = "rt_rq")]
 #[repr(C)]
@@ -278,8 +288,12 @@ pub struct RtRq {
     pub rr_nr_running: Shared<u32>,
     /// How many of them the runqueue counts: all, or none while the queue is throttled (in Linux a flag).
     pub rt_queued: Shared<u32>,
-    /// The highest priority on it (`highest_prio.curr`); 99 when it is empty.
-    pub highest_prio: Shared<i32>,
+    /// The highest priorities on it.
+    pub highest_prio: RtPrioRange,
+    /// There are tasks to push.
+    pub overloaded: Shared<u32>,
+    /// The tasks that wait here and could run elsewhere, by priority.
+    pub pushable_tasks: PlistHead,
     /// It has had its share of this period.
     pub rt_throttled: Shared<i32>,
     /// Run time in this period, ns.
@@ -402,7 +416,12 @@ impl Rq {
                 rt_nr_running: Shared::new(0),
                 rr_nr_running: Shared::new(0),
                 rt_queued: Shared::new(0),
-                highest_prio: Shared::new(0),
+                highest_prio: RtPrioRange {
+                    curr: Shared::new(0),
+                    next: Shared::new(0),
+                },
+                overloaded: Shared::new(0),
+                pushable_tasks: PlistHead::new(),
                 rt_throttled: Shared::new(0),
                 rt_time: Shared::new(0),
                 rt_runtime: Shared::new(0),

@@ -41,7 +41,8 @@ pub static stop_sched_class: SchedClass = SchedClass {
     update_curr: update_curr_stop,
 };
 
-fn sched_stop_runnable(rq: RqRef) -> bool {
+/// Whether the stopper has something to do.
+pub fn sched_stop_runnable(rq: RqRef) -> bool {
     rq.stop.get().is_some_and(task_on_rq_queued)
 }
 

@@ -87,6 +87,7 @@ fn tick_handle_periodic(_: &'static ClockEventDevice) {
 #[inline(never)]
 pub fn update_process_times(_user_tick: bool) {
     run_local_timers();
+    crate::kernel::irq_work::irq_work_tick();
     crate::kernel::sched::core::scheduler_tick();
 }
 

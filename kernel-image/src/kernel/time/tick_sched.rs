@@ -118,3 +118,8 @@ pub fn tick_nohz_idle_enter() {}
 
 /// The idle loop ends.
 pub fn tick_nohz_idle_exit() {}
+
+/// Whether this CPU's tick has been stopped: it never is.
+pub fn tick_nohz_tick_stopped() -> bool {
+    false
+}

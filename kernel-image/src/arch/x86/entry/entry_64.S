@@ -93,6 +93,7 @@ idtentry_sysvec 0xfd sysvec_reschedule_ipi
 idtentry_sysvec 0xfc sysvec_call_function
 idtentry_sysvec 0xfb sysvec_call_function_single
 idtentry_sysvec 0xf8 sysvec_reboot
+idtentry_sysvec 0xf6 sysvec_irq_work
 idtentry_sysvec 0xfe sysvec_error_interrupt
 idtentry_sysvec 0xff sysvec_spurious_apic_interrupt
 idtentry_sysvec 0x20 common_interrupt

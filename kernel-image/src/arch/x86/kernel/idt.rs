@@ -21,7 +21,7 @@ stubs! {
     asm_exc_page_fault asm_exc_spurious_interrupt_bug asm_exc_coprocessor_error
     asm_exc_alignment_check asm_exc_machine_check asm_exc_simd_coprocessor_error
     asm_sysvec_apic_timer_interrupt asm_sysvec_reschedule_ipi asm_sysvec_call_function
-    asm_sysvec_call_function_single asm_sysvec_reboot asm_sysvec_error_interrupt
+    asm_sysvec_call_function_single asm_sysvec_irq_work asm_sysvec_reboot asm_sysvec_error_interrupt
     asm_sysvec_spurious_apic_interrupt asm_common_interrupt
 }
 
@@ -48,12 +48,13 @@ const EXCEPTIONS: [(u8, extern "C" fn()); 20] = [
     (19, asm_exc_simd_coprocessor_error),
 ];
 
-const APIC_IDTS: [(u8, extern "C" fn()); 7] = [
+const APIC_IDTS: [(u8, extern "C" fn()); 8] = [
     (LOCAL_TIMER_VECTOR, asm_sysvec_apic_timer_interrupt),
     (RESCHEDULE_VECTOR, asm_sysvec_reschedule_ipi),
     (CALL_FUNCTION_VECTOR, asm_sysvec_call_function),
     (CALL_FUNCTION_SINGLE_VECTOR, asm_sysvec_call_function_single),
     (REBOOT_VECTOR, asm_sysvec_reboot),
+    (IRQ_WORK_VECTOR, asm_sysvec_irq_work),
     (ERROR_APIC_VECTOR, asm_sysvec_error_interrupt),
     (SPURIOUS_APIC_VECTOR, asm_sysvec_spurious_apic_interrupt),
 ];

@@ -91,6 +91,25 @@ pub extern "C" fn sysvec_call_function_single(regs: &PtRegs) {
     irqentry_exit(regs);
 }
 
+/// Asks this CPU for an interrupt in which its irq_works run.
+pub fn arch_irq_work_raise() {
+    default_send_IPI_self(IRQ_WORK_VECTOR);
+}
+
+/// This CPU asked itself to run its irq_works.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sysvec_irq_work(regs: &PtRegs) {
+    irqentry_enter(regs);
+    irq_enter();
+    apic_eoi();
+    trace_irq_work_entry(IRQ_WORK_VECTOR);
+    crate::kernel::irq_work::irq_work_run();
+    trace_irq_work_exit(IRQ_WORK_VECTOR);
+    irq_exit();
+    irqentry_exit(regs);
+}
+
 /// Another CPU panics or powers off.
 #[unsafe(no_mangle)]
 #[inline(never)]

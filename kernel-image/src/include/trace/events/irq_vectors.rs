@@ -25,4 +25,6 @@ vector_events! {
         trace_call_function_exit "irq_vectors:call_function_exit";
     trace_call_function_single_entry "irq_vectors:call_function_single_entry"
         trace_call_function_single_exit "irq_vectors:call_function_single_exit";
+    trace_irq_work_entry "irq_vectors:irq_work_entry"
+        trace_irq_work_exit "irq_vectors:irq_work_exit";
 }

@@ -12,7 +12,9 @@ use super::queue::{activate_task, wakeup_preempt};
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::include::linux::list::INIT_LIST_HEAD;
-use crate::include::linux::sched::prio::{NICE_TO_PRIO, PRIO_TO_NICE, rt_prio};
+use crate::include::linux::plist::plist_node_init;
+use crate::include::linux::rbtree::RB_CLEAR_NODE;
+use crate::include::linux::sched::prio::{MAX_PRIO, NICE_TO_PRIO, PRIO_TO_NICE, rt_prio};
 use crate::include::linux::sched::{SCHED_NORMAL, TASK_NEW, TASK_RUNNING, TaskRef, task_cpu};
 use crate::include::trace::events::sched::trace_sched_wakeup_new;
 use crate::kernel::sched::fair::{base_slice_ns, fair_sched_class};
@@ -77,6 +79,8 @@ pub fn sched_fork(_clone_flags: u64, p: TaskRef) -> i32 {
     };
     p.sched_class.set(Some(class));
     p.on_cpu.store(0, Ordering::Relaxed);
+    plist_node_init(&p.pushable_tasks, MAX_PRIO);
+    RB_CLEAR_NODE(&p.pushable_dl_tasks);
     0
 }
 

@@ -9,6 +9,10 @@
 
 use crate::fence::shared::Shared;
 use crate::include::linux::cpumask::GlobalCpumask;
+use crate::include::linux::irq_work::IrqWork;
+use crate::include::linux::spinlock::RawSpinlock;
+use crate::kernel::sched::cpupri::Cpupri;
+use crate::kernel::sched::rt::push_pull::rto_push_irq_work_func;
 use core::sync::atomic::AtomicI32;
 
 /// CPUs that are balanced together, and what is known of them as a whole.
@@ -34,8 +38,22 @@ pub struct RootDomain {
     pub dlo_count: AtomicI32,
     /// Counts the visits of the walk over a root domain's bandwidth.
     pub visit_gen: Shared<u64>,
+    /// The walk over the overloaded CPUs, to make each push.
+    pub rto_push_work: IrqWork,
+    /// Protects the walk's place and round.
+    pub rto_lock: RawSpinlock,
+    /// The round that the walk is in.
+    pub rto_loop: Shared<i32>,
+    /// The CPU it is at; -1: none is under way.
+    pub rto_cpu: Shared<i32>,
+    /// Requests for a round so far.
+    pub rto_loop_next: AtomicI32,
+    /// Somebody is just starting a walk.
+    pub rto_loop_start: AtomicI32,
     /// CPUs with real-time tasks to push.
     pub rto_mask: GlobalCpumask,
+    /// Which CPU runs what priority.
+    pub cpupri: Cpupri,
     /// The greatest capacity of its CPUs.
     pub max_cpu_capacity: Shared<u64>,
 }
@@ -56,7 +74,14 @@ impl RootDomain {
             dlo_mask: GlobalCpumask::new(),
             dlo_count: AtomicI32::new(0),
             visit_gen: Shared::new(0),
+            rto_push_work: IrqWork::new(rto_push_irq_work_func),
+            rto_lock: RawSpinlock::new(),
+            rto_loop: Shared::new(0),
+            rto_cpu: Shared::new(-1),
+            rto_loop_next: AtomicI32::new(0),
+            rto_loop_start: AtomicI32::new(0),
             rto_mask: GlobalCpumask::new(),
+            cpupri: Cpupri::new(),
             max_cpu_capacity: Shared::new(0),
         }
     }

@@ -16,5 +16,7 @@ pub const CALL_FUNCTION_VECTOR: u8 = 0xfc;
 pub const CALL_FUNCTION_SINGLE_VECTOR: u8 = 0xfb;
 /// Stops a CPU at panic or power-off.
 pub const REBOOT_VECTOR: u8 = 0xf8;
+/// Work that a CPU asked itself to do soon.
+pub const IRQ_WORK_VECTOR: u8 = 0xf6;
 /// The per-CPU timer.
 pub const LOCAL_TIMER_VECTOR: u8 = 0xec;

@@ -32,6 +32,15 @@ pub fn default_send_IPI_single(cpu: u32, vector: u8) {
     local_irq_restore(flags);
 }
 
+/// Sends `vector` to this CPU, and waits until it is on its way.
+pub fn default_send_IPI_self(vector: u8) {
+    let flags = local_irq_save();
+    wait_icr_idle();
+    apic_write(APIC_ICR, APIC_DEST_SELF | APIC_DM_FIXED | u32::from(vector));
+    wait_icr_idle();
+    local_irq_restore(flags);
+}
+
 /// Sends `vector` to every CPU of `mask` but this one.
 pub fn default_send_IPI_mask_allbutself(mask: Cpumask, vector: u8) {
     let others = mask.without(raw_smp_processor_id());

@@ -1,0 +1,162 @@
+//! The share of a CPU that real-time tasks may have: throttling.
+//!
+//! Linux: `kernel/sched/rt.c` (v6.8): `rt_bandwidth`, `sched_rt_period_timer`, `sched_rt_runtime_exceeded`,
+//! `__enable_runtime`, `__disable_runtime`. Kept: 0.95 s in each second, the period timer that runs only while
+//! somebody needs it. Left out: sysctls, RT_GROUP_SCHED, lending run time between CPUs (RT_RUNTIME_SHARE is
+//! off in Linux too). Differs: a queue's run time is under the runqueue's lock and has none of its own.
+//! Locks: `rt_runtime_lock` inside a runqueue's lock.
+
+use super::{dequeue_top_rt_rq, enqueue_top_rt_rq};
+use crate::fence::shared::Shared;
+use crate::include::linux::cpumask::cpu_online_mask;
+use crate::include::linux::hrtimer::{
+    CLOCK_MONOTONIC, HRTIMER_MODE_ABS_PINNED_HARD, HRTIMER_MODE_REL_HARD, HRTIMER_NORESTART,
+    HRTIMER_RESTART, Hrtimer, HrtimerRestart, hrtimer_forward_now, hrtimer_init, hrtimer_start,
+};
+use crate::include::linux::ktime::NSEC_PER_SEC;
+use crate::include::linux::spinlock::{RawSpinlock, raw_spin_lock, raw_spin_unlock};
+use crate::kernel::sched::core::resched_curr;
+use crate::kernel::sched::sched::{
+    RqFlags, RqRef, cpu_rq, rq_lock_irqsave, rq_unlock_irqrestore, update_rq_clock,
+};
+use crate::kernel::time::timekeeping::ktime_get;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// A run time without end: the CPU is offline, and whoever still runs there must get off it.
+const RUNTIME_INF: u64 = u64::MAX;
+
+/// How long all real-time tasks of a CPU may run in a period.
+#[doc(alias = "rt_bandwidth")]
+pub(super) struct RtBandwidth {
+    /// Protects the rest.
+    rt_runtime_lock: RawSpinlock,
+    /// ns.
+    rt_period: i64,
+    /// ns.
+    pub(super) rt_runtime: u64,
+    rt_period_timer: Hrtimer,
+    rt_period_active: Shared<bool>,
+}
+
+pub(super) static def_rt_bandwidth: RtBandwidth = RtBandwidth {
+    rt_runtime_lock: RawSpinlock::new(),
+    rt_period: NSEC_PER_SEC,
+    rt_runtime: 950_000_000,
+    rt_period_timer: Hrtimer::new(),
+    rt_period_active: Shared::new(false),
+};
+
+/// The default bandwidth's timer, once.
+pub fn init_rt_bandwidth() {
+    let timer = &def_rt_bandwidth.rt_period_timer;
+    hrtimer_init(timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
+    timer.function.set(Some(sched_rt_period_timer));
+}
+
+/// Whether there is a limit.
+pub(super) fn rt_bandwidth_enabled() -> bool {
+    def_rt_bandwidth.rt_runtime < def_rt_bandwidth.rt_period as u64
+}
+
+/// Starts the period timer if it does not run.
+pub(super) fn start_rt_bandwidth(rt_b: &'static RtBandwidth) {
+    if !rt_bandwidth_enabled() {
+        return;
+    }
+    raw_spin_lock(&rt_b.rt_runtime_lock);
+    if !rt_b.rt_period_active.get() {
+        rt_b.rt_period_active.set(true);
+        // At once: what ran while nobody watched the period shall not count against the first task.
+        hrtimer_start(
+            &rt_b.rt_period_timer,
+            ktime_get(),
+            HRTIMER_MODE_ABS_PINNED_HARD,
+        );
+    }
+    raw_spin_unlock(&rt_b.rt_runtime_lock);
+}
+
+fn sched_rt_period_timer(timer: &'static Hrtimer) -> HrtimerRestart {
+    let rt_b = &def_rt_bandwidth;
+    raw_spin_lock(&rt_b.rt_runtime_lock);
+    let mut idle = false;
+    loop {
+        let overrun = hrtimer_forward_now(timer, rt_b.rt_period);
+        if overrun == 0 {
+            break;
+        }
+        raw_spin_unlock(&rt_b.rt_runtime_lock);
+        idle = do_sched_rt_period_timer(overrun);
+        raw_spin_lock(&rt_b.rt_runtime_lock);
+    }
+    if idle {
+        rt_b.rt_period_active.set(false);
+    }
+    raw_spin_unlock(&rt_b.rt_runtime_lock);
+    if idle {
+        HRTIMER_NORESTART
+    } else {
+        HRTIMER_RESTART
+    }
+}
+
+/// A period is over: every CPU's queue gets its share again. True if no queue needs the timer.
+fn do_sched_rt_period_timer(overrun: u64) -> bool {
+    let mut idle = true;
+    for cpu in cpu_online_mask().iter() {
+        let rq = cpu_rq(cpu);
+        let rt_rq = &rq.rt;
+        let mut rf = RqFlags::new();
+        rq_lock_irqsave(rq, &mut rf);
+        update_rq_clock(rq);
+        if rt_rq.rt_time.get() != 0 || rt_rq.rt_nr_running.get() != 0 {
+            idle = false;
+        }
+        let runtime = rt_rq.rt_runtime.get();
+        let time = rt_rq.rt_time.get();
+        rt_rq
+            .rt_time
+            .set(time - time.min(overrun.saturating_mul(runtime)));
+        if rt_rq.rt_throttled.get() != 0 && rt_rq.rt_time.get() < runtime {
+            rt_rq.rt_throttled.set(0);
+            enqueue_top_rt_rq(rq);
+            resched_curr(rq);
+        }
+        rq_unlock_irqrestore(rq, &rf);
+    }
+    idle
+}
+
+/// Throttles a queue that has had its share. True if it is throttled.
+pub(super) fn sched_rt_runtime_exceeded(rq: RqRef) -> bool {
+    let rt_rq = &rq.rt;
+    if rt_rq.rt_throttled.get() != 0 {
+        return true;
+    }
+    if !rt_bandwidth_enabled() || rt_rq.rt_time.get() <= rt_rq.rt_runtime.get() {
+        return false;
+    }
+    rt_rq.rt_throttled.set(1);
+    static said: AtomicBool = AtomicBool::new(false);
+    if !said.swap(true, Ordering::Relaxed) {
+        // With a runqueue's lock held, which the console does not take.
+        crate::pr_warn!("sched: RT throttling activated");
+    }
+    dequeue_top_rt_rq(rq);
+    true
+}
+
+/// The CPU comes up: its queue starts with a full share.
+pub(super) fn __enable_runtime(rq: RqRef) {
+    let rt_rq = &rq.rt;
+    rt_rq.rt_runtime.set(def_rt_bandwidth.rt_runtime);
+    rt_rq.rt_time.set(0);
+    rt_rq.rt_throttled.set(0);
+}
+
+/// The CPU goes down: nobody there is held back any more.
+pub(super) fn __disable_runtime(rq: RqRef) {
+    rq.rt.rt_runtime.set(RUNTIME_INF);
+    rq.rt.rt_throttled.set(0);
+    enqueue_top_rt_rq(rq);
+}
