@@ -16,7 +16,7 @@ use super::{
     cpus_write_unlock, states, wait_for_ap_thread,
 };
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
-use crate::arch::x86::kernel::smpboot::native_cpu_disable;
+use crate::arch::x86::kernel::smpboot::{arch_cpuhp_cleanup_dead_cpu, native_cpu_disable};
 use crate::fence::shared::Shared;
 use crate::fence::stack_pinned::StackObject;
 use crate::fence::void::VoidPtr;
@@ -108,7 +108,9 @@ pub(super) fn takedown_cpu(cpu: u32) -> i32 {
 }
 
 fn cpuhp_bp_sync_dead(cpu: u32) {
-    if !cpuhp_wait_for_sync_state(cpu, sync_state::DEAD, sync_state::DEAD) {
+    if cpuhp_wait_for_sync_state(cpu, sync_state::DEAD, sync_state::DEAD) {
+        arch_cpuhp_cleanup_dead_cpu(cpu);
+    } else {
         pr_err!("CPU{cpu} failed to report dead state");
     }
 }

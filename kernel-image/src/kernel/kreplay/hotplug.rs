@@ -5,6 +5,7 @@
 //!   of one CPU. They wait for a timer, sleep for a time, hand a work to their CPU's workers, stay
 //!   where they are by `migrate_disable` while they sleep. When their CPU goes they get the widest mask, as
 //!   Linux has it, and are bound again when it is back;
+//! - *askers* want stoppers and CPUs to run something and move the hogs about, whichever CPUs are on;
 //! - *hogs* compute for long, *rts* are real-time tasks; both may run anywhere.
 //!
 //! Odd rounds take the CPUs one at a time, even ones take all of them before the first comes back. After each

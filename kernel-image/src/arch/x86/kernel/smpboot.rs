@@ -20,8 +20,10 @@ use crate::include::linux::errno::EINVAL;
 use crate::include::linux::irqflags::{local_irq_disable, local_irq_enable};
 use crate::include::linux::sched::TaskRef;
 use crate::include::linux::smp::smp_processor_id;
+use crate::init::main::{SystemStates, system_state};
 use crate::pr_info;
 use core::ptr;
+use core::sync::atomic::Ordering;
 
 unsafe extern "C" {
     static trampoline_start: u8;
@@ -122,8 +124,27 @@ pub fn native_kick_ap(cpu: u32, tidle: TaskRef) -> i32 {
             return error;
         }
     }
+    announce_cpu(cpu, apicid);
     wakeup_secondary_cpu_via_init(apicid);
     0
+}
+
+/// At boot the summary is enough.
+fn announce_cpu(cpu: u32, apicid: u32) {
+    if is_running() {
+        pr_info!("smpboot: Booting Node 0 Processor {cpu} APIC {apicid:#x}");
+    }
+}
+
+fn is_running() -> bool {
+    system_state.load(Ordering::Acquire) == SystemStates::Running as u32
+}
+
+/// The CPU has reported that it is dead: there is nothing to clean up, but somebody to tell.
+pub fn arch_cpuhp_cleanup_dead_cpu(cpu: u32) {
+    if is_running() {
+        pr_info!("smpboot: CPU {cpu} is now offline");
+    }
 }
 
 /// INIT, then the start-up interrupt (twice, as the manual wants; the second finds the CPU running).

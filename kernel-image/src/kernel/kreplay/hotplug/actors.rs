@@ -7,10 +7,13 @@ use crate::fence::shared::Shared;
 use crate::fence::void::VoidPtr;
 use crate::include::linux::completion::Completion;
 use crate::include::linux::cpumask::{Cpumask, NR_CPUS, cpu_possible_mask};
+use crate::include::linux::errno::{EINVAL, ENOENT, ENXIO};
 use crate::include::linux::jiffies::jiffies;
 use crate::include::linux::kthread::{kthread_run, kthread_stop};
 use crate::include::linux::sched::task::CLONE_FS;
 use crate::include::linux::sched::{CommBuf, SCHED_FIFO, SCHED_RR, TaskRef, task_cpu};
+use crate::include::linux::smp::smp_call_function_single;
+use crate::include::linux::stop_machine::{stop_machine, stop_one_cpu, stop_two_cpus};
 use crate::include::linux::timer::TimerList;
 use crate::include::linux::wait::WaitQueueHead;
 use crate::include::linux::workqueue::{
@@ -98,6 +101,7 @@ static SENDERS: [Actor; MOST as usize] = [const { Actor::new() }; MOST as usize]
 static RECEIVERS: [Actor; MOST as usize] = [const { Actor::new() }; MOST as usize];
 static HOGS: [Actor; MOST as usize] = [const { Actor::new() }; MOST as usize];
 static PINNED: [Actor; MOST as usize] = [const { Actor::new() }; MOST as usize];
+static ASKERS: [Actor; 2] = [const { Actor::new() }; 2];
 static RTS: [Actor; MOST as usize] = [const { Actor::new() }; MOST as usize];
 static STOPPING: AtomicBool = AtomicBool::new(false);
 static FINISHED: AtomicU64 = AtomicU64::new(0);
@@ -110,6 +114,9 @@ struct Counts {
     works: AtomicU64,
     worked: AtomicU64,
     stays: AtomicU64,
+    /// Requests that were not refused, and functions that ran for them.
+    asked: AtomicU64,
+    visits: AtomicU64,
     rebound: AtomicU64,
     widened: AtomicU64,
 }
@@ -119,6 +126,8 @@ static COUNTS: Counts = Counts {
     works: AtomicU64::new(0),
     worked: AtomicU64::new(0),
     stays: AtomicU64::new(0),
+    asked: AtomicU64::new(0),
+    visits: AtomicU64::new(0),
     rebound: AtomicU64::new(0),
     widened: AtomicU64::new(0),
 };
@@ -130,6 +139,7 @@ fn everybody() -> impl Iterator<Item = &'static Actor> {
         .chain(&HOGS)
         .chain(&PINNED)
         .chain(&RTS)
+        .chain(&ASKERS)
         .filter(|actor| actor.task.get().is_some())
 }
 
@@ -175,6 +185,9 @@ pub(super) fn hire(all: Cpumask, pairs: u64, hogs: u64, with_pinned: bool, rts: 
             bind(thread);
             bind(user);
         }
+    }
+    for (actor, index) in ASKERS.iter().zip(0..) {
+        hire_one(actor, "ask", index, asker);
     }
     for index in 0..rts {
         let actor = &RTS[index as usize];
@@ -403,7 +416,7 @@ fn stay() {
 extern "C" fn hog(data: VoidPtr) -> i32 {
     let actor = data.get::<Actor>();
     while !stopping() {
-        for round in 0..40 {
+        for round in 0..160 {
             compute(500, round);
             check_mask();
         }
@@ -411,6 +424,51 @@ extern "C" fn hog(data: VoidPtr) -> i32 {
         count(&actor.rounds);
     }
     finish(actor)
+}
+
+extern "C" fn visit(_: VoidPtr) -> i32 {
+    count(&COUNTS.visits);
+    0
+}
+
+fn call(_: u64) {
+    count(&COUNTS.visits);
+}
+
+/// Asks the stoppers and the CPUs themselves for something, without caring which CPUs are on: each
+/// request is served in full, or refused and nothing of it happens.
+extern "C" fn asker(data: VoidPtr) -> i32 {
+    let actor = data.get::<Actor>();
+    let all = cpu_possible_mask().weight();
+    let mut round = actor.index.get();
+    while !stopping() {
+        let a = round as u32 % all;
+        let b = (a + 1 + round as u32 / all % (all - 1).max(1)) % all;
+        let (ret, refusal) = match round % 5 {
+            0 => (stop_one_cpu(a, visit, VoidPtr::NULL), -ENOENT),
+            1 if a != b => (stop_two_cpus(a, b, visit, VoidPtr::NULL), -ENOENT),
+            2 => (stop_machine(visit, VoidPtr::NULL, None), 0),
+            3 => (smp_call_function_single(a, call, 0, true), -ENXIO),
+            _ => (chase(round, a), -EINVAL),
+        };
+        if ret == 0 && (round % 5 != 1 || a != b) && round % 5 != 4 {
+            count(&COUNTS.asked);
+        } else if ret != 0 && ret != refusal {
+            fail(format_args!("request {} for cpu{a} gets {ret}", round % 5));
+        }
+        round += 1;
+        count(&actor.rounds);
+        usleep_range(250 + 60 * actor.index.get(), 500);
+    }
+    finish(actor)
+}
+
+/// Moves a hog to a CPU, wherever it runs now.
+fn chase(round: u64, cpu: u32) -> i32 {
+    let hogs = HOGS.iter().filter_map(|hog| hog.task.get());
+    let count = hogs.clone().count().max(1);
+    let hog = hogs.clone().nth(round as usize / 5 % count);
+    hog.map_or(0, |task| set_cpus_allowed_ptr(task, &Cpumask::of(cpu)))
 }
 
 extern "C" fn rt(data: VoidPtr) -> i32 {
@@ -440,15 +498,17 @@ pub(super) fn report() {
         ("messages", sent, received),
         ("timers", get(&c.timers), get(&c.fired)),
         ("works", get(&c.works), get(&c.worked)),
+        ("requests", get(&c.asked), get(&c.visits)),
     ] {
         if asked != came {
             fail(format_args!("{came} of {asked} {what}"));
         }
     }
     pr_info!(
-        "hotplug: {sent} messages, {} timers, {} works, {} stays, {} of {} pinned tasks widened",
+        "hotplug: {sent} messages, {} timers, {} works, {} requests, {} stays, {} of {} pinned tasks widened",
         get(&c.timers),
         get(&c.works),
+        get(&c.asked),
         get(&c.stays),
         get(&c.widened),
         get(&c.rebound)
