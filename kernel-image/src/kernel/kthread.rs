@@ -2,12 +2,14 @@
 //!
 //! Linux: `kernel/kthread.c` (v6.8).
 //! Kept: the request list and kthreadd's loop, the new thread's first sleep, binding of an inactive
-//! thread, parking, stopping. Left out: kthread workers but for their thread's shape, memory nodes,
-//! freezer, blkcg; waits are not killable (no signals). Differs: the request lives on the creator's
+//! thread, parking, stopping; `worker`: threads that run works. Left out: memory nodes, freezer, blkcg;
+//! waits are not killable (no signals). Differs: the request lives on the creator's
 //! stack throughout, since the creator always waits.
 //! Locks: `kthread_create_lock` for the list; a thread's `pi_lock` while it is bound.
 
 extern crate alloc;
+
+pub mod worker;
 
 use crate::arch::x86::include::asm::current::current;
 use crate::fence::shared::Shared;
@@ -27,6 +29,9 @@ use crate::include::linux::sched::{
     TASK_UNINTERRUPTIBLE, TaskRef, same_task, set_current_state, set_special_state,
 };
 use crate::include::linux::spinlock::RawSpinlock;
+use crate::include::trace::events::sched::{
+    trace_sched_kthread_stop, trace_sched_kthread_stop_ret,
+};
 use crate::kernel::exit::do_exit;
 use crate::kernel::fork::kernel_thread;
 use crate::kernel::sched::completion::{complete, complete_all, wait_for_completion};
@@ -39,6 +44,11 @@ use crate::{WARN_ON, intrusive_adapter, stack_pinned};
 use alloc::boxed::Box;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
+
+pub use worker::{
+    KthreadWork, KthreadWorker, kthread_cancel_work_sync, kthread_create_worker,
+    kthread_destroy_worker, kthread_flush_work, kthread_flush_worker, kthread_queue_work,
+};
 
 /// Bound to one CPU.
 pub const KTHREAD_IS_PER_CPU: u64 = 1 << 0;
@@ -386,6 +396,7 @@ pub fn kthread_park(k: TaskRef) -> i32 {
 /// # Returns
 /// What it returned; -EINTR if it never ran.
 pub fn kthread_stop(k: TaskRef) -> i32 {
+    trace_sched_kthread_stop(k);
     get_task_struct(k);
     let kthread = to_kthread(k);
     kthread
@@ -396,6 +407,7 @@ pub fn kthread_stop(k: TaskRef) -> i32 {
     wait_for_completion(&kthread.exited);
     let ret = kthread.result.get();
     put_task_struct(k);
+    trace_sched_kthread_stop_ret(ret);
     ret
 }
 

@@ -219,9 +219,9 @@ impl StackObject for CpuDownWork {
     }
 }
 
-fn __cpu_down_maps_locked(work: VoidPtr) -> i32 {
+fn __cpu_down_maps_locked(work: VoidPtr) -> i64 {
     let work = work.get::<CpuDownWork>();
-    _cpu_down(work.cpu, work.target)
+    i64::from(_cpu_down(work.cpu, work.target))
 }
 
 fn cpu_down_maps_locked(cpu: u32, target: CpuhpState) -> i32 {
@@ -231,7 +231,7 @@ fn cpu_down_maps_locked(cpu: u32, target: CpuhpState) -> i32 {
     stack_pinned!(let work = CpuDownWork { cpu, target });
     // Not by the CPU that goes, and one stays in any case.
     match cpu_online_mask().iter().find(|&other| other != cpu) {
-        Some(other) => work_on_cpu(other, __cpu_down_maps_locked, VoidPtr::new(work)),
+        Some(other) => work_on_cpu(other, __cpu_down_maps_locked, VoidPtr::new(work)) as i32,
         None => -EBUSY,
     }
 }

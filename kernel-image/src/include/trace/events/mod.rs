@@ -4,3 +4,4 @@ pub mod ipi;
 pub mod irq_vectors;
 pub mod sched;
 pub mod stop;
+pub mod workqueue;

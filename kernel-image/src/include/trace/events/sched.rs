@@ -4,6 +4,7 @@
 //! statistics, PI and NUMA events. Differs: a tracepoint is one `nop` (see `linux/tracepoint.rs`).
 
 use crate::include::linux::sched::TaskRef;
+use crate::kernel::kthread::worker::{KthreadWork, KthreadWorkFunc, KthreadWorker};
 use crate::tracepoint;
 
 /// Under the runqueue's lock, just before the registers switch.
@@ -46,4 +47,38 @@ pub fn trace_sched_process_fork(parent: TaskRef, child: TaskRef) {
 #[inline(always)]
 pub fn trace_sched_process_exit(p: TaskRef) {
     tracepoint!("sched:sched_process_exit", p);
+}
+
+/// Somebody asks a kernel thread to end.
+#[inline(always)]
+pub fn trace_sched_kthread_stop(t: TaskRef) {
+    tracepoint!("sched:sched_kthread_stop", t);
+}
+
+/// It has ended.
+#[inline(always)]
+pub fn trace_sched_kthread_stop_ret(ret: i32) {
+    tracepoint!("sched:sched_kthread_stop_ret", ret);
+}
+
+/// A work is queued on a kthread worker.
+#[inline(always)]
+pub fn trace_sched_kthread_work_queue_work(worker: &KthreadWorker, work: &KthreadWork) {
+    tracepoint!("sched:sched_kthread_work_queue_work", worker, work);
+}
+
+/// A kthread worker is about to call the work's function.
+#[inline(always)]
+pub fn trace_sched_kthread_work_execute_start(work: &KthreadWork) {
+    tracepoint!("sched:sched_kthread_work_execute_start", work);
+}
+
+/// The function has returned; the work may be gone.
+#[inline(always)]
+pub fn trace_sched_kthread_work_execute_end(work: &KthreadWork, function: KthreadWorkFunc) {
+    tracepoint!(
+        "sched:sched_kthread_work_execute_end",
+        work,
+        function as usize
+    );
 }
