@@ -123,12 +123,45 @@ impl LoadWeight {
     }
 }
 
-/// The load-tracking signal. Only the time stamp exists in this cut; PELT comes with balancing.
+/// The load-tracking signal (`kernel/sched/pelt.rs`): three sums that fade, and their averages.
 #[doc(alias = "sched_avg")]
 #[repr(C)]
 pub struct SchedAvg {
-    /// When the signal was last brought up to date; 0 for a task that never was.
+    /// When the signal was last brought up to date; 0 for an entity that is attached to no queue.
     pub last_update_time: Shared<u64>,
+    /// Time in which it wanted to run; a queue's: times the weights.
+    pub load_sum: Shared<u64>,
+    /// Time in which it ran or waited, times how many, x 1024.
+    pub runnable_sum: Shared<u64>,
+    /// Time in which it ran, x 1024.
+    pub util_sum: Shared<u32>,
+    /// How far the running period has come, units of 1024 ns.
+    pub period_contrib: Shared<u32>,
+    /// Weight times the part of the time in which it wanted to run.
+    pub load_avg: Shared<u64>,
+    /// Part of the time in which it ran or waited, 1024 a task.
+    pub runnable_avg: Shared<u64>,
+    /// Part of the time in which it ran, of 1024.
+    pub util_avg: Shared<u64>,
+    /// What it is expected to need; the highest bit: its signal has not moved since.
+    pub util_est: Shared<u32>,
+}
+
+impl SchedAvg {
+    /// No signal.
+    pub const fn new() -> SchedAvg {
+        SchedAvg {
+            last_update_time: Shared::new(0),
+            load_sum: Shared::new(0),
+            runnable_sum: Shared::new(0),
+            util_sum: Shared::new(0),
+            period_contrib: Shared::new(0),
+            load_avg: Shared::new(0),
+            runnable_avg: Shared::new(0),
+            util_avg: Shared::new(0),
+            util_est: Shared::new(0),
+        }
+    }
 }
 
 /// What the fair class schedules. All fields: (rq).
@@ -169,6 +202,8 @@ pub struct SchedEntity {
     pub cfs_rq: Shared<Option<&'static CfsRq>>,
     /// The queue it owns: None for a task.
     pub my_q: Shared<Option<&'static CfsRq>>,
+    /// Tasks in the queue it owns, as load tracking last saw them.
+    pub runnable_weight: Shared<u64>,
     /// Load tracking.
     pub avg: SchedAvg,
 }
@@ -194,9 +229,8 @@ impl SchedEntity {
             parent: Shared::new(None),
             cfs_rq: Shared::new(None),
             my_q: Shared::new(None),
-            avg: SchedAvg {
-                last_update_time: Shared::new(0),
-            },
+            runnable_weight: Shared::new(0),
+            avg: SchedAvg::new(),
         }
     }
 }
@@ -505,6 +539,9 @@ intrusive_adapter!(
 intrusive_adapter!(
     /// Tasks by their link in the list of real-time tasks to push.
     pub PushableTasksLink = TaskStruct { pushable_tasks: PlistNode });
+intrusive_adapter!(
+    /// Queues by their link in `rq.leaf_cfs_rq_list`.
+    pub LeafCfsRqLink = CfsRq { leaf_cfs_rq_list: ListHead });
 intrusive_adapter!(
     /// Entities by their link in `rq.cfs_tasks`.
     pub GroupNodeLink = SchedEntity { group_node: ListHead });

@@ -38,6 +38,7 @@ pub static dl_sched_class: SchedClass = SchedClass {
     prio_changed: no_task_here_with_flags,
     get_rr_interval: None,
     update_curr: no_task_runs_here,
+    task_change_group: None,
 };
 
 /// An empty queue.

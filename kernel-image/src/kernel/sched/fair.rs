@@ -1,35 +1,44 @@
 //! The fair class: EEVDF, earliest eligible virtual deadline first.
 //!
 //! Linux: `kernel/sched/fair.c` (v6.8), here a folder of the same name: `eevdf` (virtual time, the
-//! tree, the pick), `entity` (into and out of a queue, accounting, weights), `select` (CPUs); this
-//! file has the tasks' side and the class.
+//! tree, the pick), `entity` (into and out of a queue, accounting, weights), `load` (load tracking),
+//! `select` (CPUs); this file has the tasks' side and the class.
 //! Kept: the class as it is with FAIR_GROUP_SCHED and the root group only, so every walk up or down
-//! the levels has one step. Left out: load tracking, load balancing (`newidle_balance` finds
+//! the levels has one step. Left out: load balancing (`newidle_balance` finds
 //! nothing), bandwidth, group entities, NUMA, buddies but for their clearing, misfit and energy.
 //! Differs: nothing else. Locks: the runqueue's lock is held in every hook.
 
 pub mod eevdf;
 pub mod entity;
+pub mod load;
 pub mod select;
 
 use crate::fence::shared::Shared;
 use crate::include::linux::cpumask::num_online_cpus;
 use crate::include::linux::list::list_move;
 use crate::include::linux::sched::{
-    SCHED_IDLE, SCHED_NORMAL, SchedEntity, SeOfTask, TaskRef, same_task, test_tsk_need_resched,
+    SCHED_IDLE, SCHED_NORMAL, SchedEntity, SeOfTask, TASK_NEW, TaskRef, same_task, task_cpu,
+    test_tsk_need_resched,
 };
 use crate::kernel::sched::core::affinity::set_cpus_allowed_common;
 use crate::kernel::sched::core::params::{sched_prio_to_weight, sched_prio_to_wmult};
 use crate::kernel::sched::core::resched_curr;
 use crate::kernel::sched::core::wakeup_preempt;
+use crate::kernel::sched::pelt::update_idle_rq_clock_pelt;
 use crate::kernel::sched::sched::{
-    CfsRq, ENQUEUE_INITIAL, RqRef, SchedClass, TaskGroup, add_nr_running, cpu_rq, raw_spin_rq_lock,
-    raw_spin_rq_unlock, rq_clock, rq_clock_skip_update, same_class, scale_load, sub_nr_running,
-    task_current, task_on_rq_queued, this_rq, update_rq_clock,
+    CfsRq, DEQUEUE_SLEEP, ENQUEUE_INITIAL, RqRef, SchedClass, TaskGroup, add_nr_running, cpu_rq,
+    raw_spin_rq_lock, raw_spin_rq_unlock, rq_clock, rq_clock_skip_update, same_class, scale_load,
+    set_task_rq, sub_nr_running, task_current, task_on_rq_migrating, task_on_rq_queued, this_rq,
+    update_rq_clock,
 };
 use eevdf::{calc_delta_fair, clear_buddies, pick_eevdf, place_entity};
 use entity::{
-    dequeue_entity, enqueue_entity, put_prev_entity, reweight_entity, set_next_entity, update_curr,
+    dequeue_entity, enqueue_entity, entity_tick, put_prev_entity, reweight_entity, set_next_entity,
+    update_curr,
+};
+use load::{
+    attach_task_cfs_rq, detach_task_cfs_rq, migrate_se_pelt_lag, remove_entity_load_avg,
+    util_est_dequeue, util_est_enqueue, util_est_update,
 };
 
 /// The class.
@@ -54,12 +63,13 @@ pub static fair_sched_class: SchedClass = SchedClass {
     find_lock_rq: None,
     task_tick: task_tick_fair,
     task_fork: Some(task_fork_fair),
-    task_dead: None,
-    switched_from: None,
+    task_dead: Some(task_dead_fair),
+    switched_from: Some(switched_from_fair),
     switched_to: switched_to_fair,
     prio_changed: prio_changed_fair,
     get_rr_interval: None,
     update_curr: update_curr_fair,
+    task_change_group: Some(task_change_group_fair),
 };
 
 /// What the fair pick found.
@@ -117,27 +127,19 @@ pub fn init_tg_cfs_entry(
     tg.se.per_cpu(cpu).set(se);
 }
 
-/// The task's load signal leaves one queue for another: it is aged to the old queue's time and takes
-/// the new queue's. A task without a signal (every one, until load tracking comes) has nothing to age.
-#[expect(unsafe_code, reason = "no_mangle: known by name")]
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn set_task_rq_fair(
-    se: &'static SchedEntity,
-    prev: Option<&'static CfsRq>,
-    next: Option<&'static CfsRq>,
-) {
-    if se.avg.last_update_time.get() == 0 || prev.is_none() {
-        return;
-    }
-    if let Some(next) = next {
-        se.avg.last_update_time.set(next.last_update_time.get());
-    }
-}
-
 /// The queue a task's entity is on.
 pub fn cfs_rq_of(se: &'static SchedEntity) -> &'static CfsRq {
     se.cfs_rq.get().expect("an entity without a queue")
+}
+
+/// The queue an entity owns: None for a task.
+pub fn group_cfs_rq(se: &'static SchedEntity) -> Option<&'static CfsRq> {
+    se.my_q.get()
+}
+
+/// The entity one level up.
+pub fn parent_entity(se: &'static SchedEntity) -> Option<&'static SchedEntity> {
+    se.parent.get()
 }
 
 /// The task around an entity.
@@ -168,6 +170,7 @@ pub fn sched_idle_cpu(cpu: u32) -> bool {
 #[inline(never)]
 fn enqueue_task_fair(rq: RqRef, p: TaskRef, flags: i32) {
     let cfs_rq = cfs_rq_of(&p.se);
+    util_est_enqueue(&rq.cfs, p);
     if p.se.on_rq.get() == 0 {
         enqueue_entity(cfs_rq, &p.se, flags);
         cfs_rq.h_nr_running.inc();
@@ -179,10 +182,12 @@ fn enqueue_task_fair(rq: RqRef, p: TaskRef, flags: i32) {
 #[inline(never)]
 fn dequeue_task_fair(rq: RqRef, p: TaskRef, flags: i32) {
     let cfs_rq = cfs_rq_of(&p.se);
+    util_est_dequeue(&rq.cfs, p);
     dequeue_entity(cfs_rq, &p.se, flags);
     cfs_rq.h_nr_running.dec();
     cfs_rq.idle_h_nr_running.sub(idle_h_nr_running(p));
     sub_nr_running(rq, 1);
+    util_est_update(p, flags & DEQUEUE_SLEEP != 0);
 }
 
 /// The current task gives up the rest of its request, and its next deadline is a request later.
@@ -233,7 +238,10 @@ pub fn pick_next_task_fair(rq: RqRef, prev: Option<TaskRef>) -> Pick {
         if cfs_rq.nr_running.get() == 0 {
             let Some(_) = prev else { return Pick::Nothing };
             match newidle_balance(rq) {
-                0 => return Pick::Nothing,
+                0 => {
+                    update_idle_rq_clock_pelt(rq);
+                    return Pick::Nothing;
+                }
                 pulled if pulled < 0 => return Pick::Retry,
                 _ => continue,
             }
@@ -300,8 +308,14 @@ fn newidle_balance(this_rq: RqRef) -> i32 {
     0
 }
 
+/// The task goes to another CPU. Only `pi_lock` is held if it sleeps.
 fn migrate_task_rq_fair(p: TaskRef, _new_cpu: i32) {
-    // Its load signal does not go with it.
+    if !task_on_rq_migrating(p) {
+        // A queued one has been detached by its dequeue.
+        remove_entity_load_avg(&p.se);
+        migrate_se_pelt_lag(&p.se);
+    }
+    // It attaches where it is enqueued next.
     p.se.avg.last_update_time.set(0);
 }
 
@@ -313,9 +327,12 @@ fn rq_offline_fair(_rq: RqRef) {
     update_sysctl();
 }
 
-fn task_tick_fair(_rq: RqRef, curr: TaskRef, _queued: i32) {
-    // The deadline check in there is what ends a slice.
-    update_curr(cfs_rq_of(&curr.se));
+fn task_dead_fair(p: TaskRef) {
+    remove_entity_load_avg(&p.se);
+}
+
+fn task_tick_fair(_rq: RqRef, curr: TaskRef, queued: i32) {
+    entity_tick(cfs_rq_of(&curr.se), &curr.se, queued);
 }
 
 fn task_fork_fair(p: TaskRef) {
@@ -330,7 +347,12 @@ fn task_fork_fair(p: TaskRef) {
     raw_spin_rq_unlock(rq);
 }
 
+fn switched_from_fair(_rq: RqRef, p: TaskRef) {
+    detach_task_cfs_rq(p);
+}
+
 fn switched_to_fair(rq: RqRef, p: TaskRef) {
+    attach_task_cfs_rq(p);
     if task_on_rq_queued(p) {
         if task_current(rq, p) {
             resched_curr(rq);
@@ -352,6 +374,19 @@ fn prio_changed_fair(rq: RqRef, p: TaskRef, oldprio: i32) {
     } else {
         wakeup_preempt(rq, p, 0);
     }
+}
+
+/// The task goes to the group that it names now. It is on no queue.
+fn task_change_group_fair(p: TaskRef) {
+    // It attaches when it first wakes.
+    if p.__state.get() == TASK_NEW {
+        return;
+    }
+    detach_task_cfs_rq(p);
+    // Its signal is not that of another queue any more.
+    p.se.avg.last_update_time.set(0);
+    set_task_rq(p, task_cpu(p));
+    attach_task_cfs_rq(p);
 }
 
 fn update_curr_fair(rq: RqRef) {

@@ -51,6 +51,7 @@ pub static idle_sched_class: SchedClass = SchedClass {
     prio_changed: prio_changed_idle,
     get_rr_interval: None,
     update_curr: update_curr_idle,
+    task_change_group: None,
 };
 
 /// The first task of a CPU becomes its idle loop, for ever.

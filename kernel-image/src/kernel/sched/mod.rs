@@ -4,6 +4,7 @@
 //! - `core`: the machinery: `__schedule`, wake-up, switch, affinity, fork, start-up.
 //! - `stop_task`, `deadline`, `rt`, `fair`, `idle`: the classes, from the highest to the lowest.
 //! - `cpupri`: which CPU runs what priority. `features`: switches.
+//! - `pelt`: load tracking's series; who attaches where is in `fair/load`.
 //! - `wait`, `swait`, `completion`: how tasks wait for each other.
 //! - `topology`: root domains: which CPUs are balanced with which.
 //! - `clock`: the scheduler's view of time.
@@ -16,6 +17,7 @@ pub mod deadline;
 pub mod fair;
 pub mod features;
 pub mod idle;
+pub mod pelt;
 pub mod rt;
 pub mod sched;
 pub mod stop_task;

@@ -29,6 +29,7 @@ use crate::kernel::sched::core::resched_curr;
 use crate::kernel::sched::cpupri::{CPUPRI_INVALID, cpupri_find, cpupri_set};
 use crate::kernel::sched::deadline::sched_dl_runnable;
 use crate::kernel::sched::fair::entity::update_curr_common;
+use crate::kernel::sched::pelt::{rq_clock_pelt, update_rt_rq_load_avg};
 use crate::kernel::sched::sched::{
     DEQUEUE_MOVE, DEQUEUE_SAVE, ENQUEUE_HEAD, ENQUEUE_WAKEUP, RqRef, RtPrioArray, RtRq, SchedClass,
     add_nr_running, cpu_of, rq_clock_task, same_class, sub_nr_running, task_current,
@@ -73,6 +74,7 @@ pub static rt_sched_class: SchedClass = SchedClass {
     prio_changed: prio_changed_rt,
     get_rr_interval: Some(get_rr_interval_rt),
     update_curr: update_curr_rt,
+    task_change_group: None,
 };
 
 /// A round-robin task's turn, 100 ms in jiffies.
@@ -351,6 +353,7 @@ fn pick_next_task_rt(rq: RqRef) -> Option<TaskRef> {
 
 fn put_prev_task_rt(rq: RqRef, p: TaskRef) {
     update_curr_rt(rq);
+    update_rt_rq_load_avg(rq_clock_pelt(rq), rq, true);
     // It waits from now on: others may take it.
     if on_rt_rq(&p.rt) && p.nr_cpus_allowed.get() > 1 {
         enqueue_pushable_task(rq, p);
@@ -360,10 +363,15 @@ fn put_prev_task_rt(rq: RqRef, p: TaskRef) {
 fn set_next_task_rt(rq: RqRef, p: TaskRef, first: bool) {
     p.se.exec_start.set(rq_clock_task(rq));
     dequeue_pushable_task(rq, p);
-    if first {
-        // Those that it has overtaken could run elsewhere.
-        rt_queue_push_tasks(rq);
+    if !first {
+        return;
     }
+    // Until now another class ran; from one real-time task to the next the time counts on.
+    if !same_class(rq.current().class(), &rt_sched_class) {
+        update_rt_rq_load_avg(rq_clock_pelt(rq), rq, false);
+    }
+    // Those that it has overtaken could run elsewhere.
+    rt_queue_push_tasks(rq);
 }
 
 /// Whether what was left here may be less important than what waits elsewhere.
@@ -399,6 +407,7 @@ fn rq_offline_rt(rq: RqRef) {
 
 fn task_tick_rt(rq: RqRef, p: TaskRef, _queued: i32) {
     update_curr_rt(rq);
+    update_rt_rq_load_avg(rq_clock_pelt(rq), rq, true);
     if p.policy.get() != SCHED_RR {
         return;
     }

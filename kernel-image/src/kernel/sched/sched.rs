@@ -21,7 +21,8 @@ use crate::include::linux::rbtree::RbRootCached;
 use crate::include::linux::rcuwait::Rcuwait;
 use crate::include::linux::sched::prio::MAX_RT_PRIO;
 use crate::include::linux::sched::{
-    LoadWeight, PF_KTHREAD, SchedEntity, TaskRef, same_task, task_cpu, test_tsk_need_resched,
+    LoadWeight, PF_KTHREAD, SchedAvg, SchedEntity, TaskRef, same_task, task_cpu,
+    test_tsk_need_resched,
 };
 use crate::include::linux::spinlock::{
     RawSpinlock, raw_spin_lock, raw_spin_unlock, raw_spin_unlock_irqrestore,
@@ -29,8 +30,9 @@ use crate::include::linux::spinlock::{
 use crate::include::linux::stop_machine::CpuStopWork;
 use crate::kernel::sched::clock::sched_clock_cpu;
 use crate::kernel::sched::core::affinity::AffinityContext;
-use crate::kernel::sched::fair::set_task_rq_fair;
-use core::sync::atomic::AtomicI32;
+use crate::kernel::sched::fair::load::set_task_rq_fair;
+use crate::kernel::sched::pelt::update_rq_clock_pelt;
+use core::sync::atomic::{AtomicI32, AtomicI64};
 
 pub mod balance_callback;
 pub mod double_lock;
@@ -99,7 +101,9 @@ pub const SCHED_FIXEDPOINT_SHIFT: u32 = 10;
 /// The load of nice 0.
 pub const NICE_0_LOAD: u64 = 1 << (2 * SCHED_FIXEDPOINT_SHIFT);
 /// The capacity of a CPU.
-pub const SCHED_CAPACITY_SCALE: u64 = 1 << SCHED_FIXEDPOINT_SHIFT;
+pub const SCHED_CAPACITY_SCALE: u64 = 1 << SCHED_CAPACITY_SHIFT;
+/// Binary digits after the point of a capacity.
+pub const SCHED_CAPACITY_SHIFT: u32 = SCHED_FIXEDPOINT_SHIFT;
 /// Weight of a SCHED_IDLE task.
 pub const WEIGHT_IDLEPRIO: u64 = 3;
 /// Its inverse.
@@ -173,6 +177,8 @@ pub struct SchedClass {
     pub get_rr_interval: Option<fn(RqRef, TaskRef) -> u32>,
     /// Brings the running task's accounting up to date.
     pub update_curr: fn(RqRef),
+    /// The task goes to another group: changes its queue.
+    pub task_change_group: Option<fn(TaskRef)>,
 }
 
 /// Whether class `a` is above class `b`.
@@ -218,12 +224,47 @@ pub struct CfsRq {
     pub curr: Shared<Option<&'static SchedEntity>>,
     /// Wanted next by a yield_to.
     pub next: Shared<Option<&'static SchedEntity>>,
+    /// Load tracking: the sum over its entities, those that sleep included.
+    pub avg: SchedAvg,
+    /// What left it without the lock.
+    pub removed: RemovedAvg,
+    /// When its load was last published in the group, ns.
+    pub last_update_tg_load_avg: Shared<u64>,
+    /// Its part of the group's `load_avg`.
+    pub tg_load_avg_contrib: Shared<u64>,
+    /// Whether its entity's signal has to follow a change here.
+    pub propagate: Shared<u32>,
+    /// The change, in time that its entity wanted to run.
+    pub prop_runnable_sum: Shared<i64>,
+    /// Its part of the CPU's load.
+    pub h_load: Shared<u64>,
+    /// When that was computed, jiffies.
+    pub last_h_load_update: Shared<u64>,
+    /// The way down to the queue it is being computed for.
+    pub h_load_next: Shared<Option<&'static SchedEntity>>,
     /// Whose it is.
     pub rq: Shared<Option<RqRef>>,
+    /// Whether it is in the CPU's list of queues with something to fade.
+    pub on_list: Shared<u32>,
+    /// Its place there.
+    pub leaf_cfs_rq_list: ListHead,
     /// The group it belongs to.
     pub tg: Shared<Option<&'static TaskGroup>>,
-    /// Load tracking's time.
-    pub last_update_time: Shared<u64>,
+}
+
+/// Signals of entities that left a queue without its runqueue's lock. All fields: (lock).
+#[repr(C)]
+pub struct RemovedAvg {
+    /// The lock.
+    pub lock: RawSpinlock,
+    /// How many left; read without the lock.
+    pub nr: Shared<u32>,
+    /// Their load.
+    pub load_avg: Shared<u64>,
+    /// Their utilisation.
+    pub util_avg: Shared<u64>,
+    /// Their runnable signal.
+    pub runnable_avg: Shared<u64>,
 }
 
 impl CfsRq {
@@ -240,10 +281,31 @@ impl CfsRq {
             tasks_timeline: RbRootCached::new(),
             curr: Shared::new(None),
             next: Shared::new(None),
+            avg: SchedAvg::new(),
+            removed: RemovedAvg {
+                lock: RawSpinlock::new(),
+                nr: Shared::new(0),
+                load_avg: Shared::new(0),
+                util_avg: Shared::new(0),
+                runnable_avg: Shared::new(0),
+            },
+            last_update_tg_load_avg: Shared::new(0),
+            tg_load_avg_contrib: Shared::new(0),
+            propagate: Shared::new(0),
+            prop_runnable_sum: Shared::new(0),
+            h_load: Shared::new(0),
+            last_h_load_update: Shared::new(0),
+            h_load_next: Shared::new(None),
             rq: Shared::new(None),
+            on_list: Shared::new(0),
+            leaf_cfs_rq_list: ListHead::new(),
             tg: Shared::new(None),
-            last_update_time: Shared::new(0),
         }
+    }
+
+    /// The group it belongs to.
+    pub fn tg(&self) -> &'static TaskGroup {
+        self.tg.get().expect("a queue without a group")
     }
 }
 
@@ -325,6 +387,34 @@ pub struct TaskGroup {
     pub cfs_rq: PerCpu<Shared<Option<&'static CfsRq>>>,
     /// The group's entity of each CPU.
     pub se: PerCpu<Shared<Option<&'static SchedEntity>>>,
+    /// Sum of its queues' published loads.
+    pub load_avg: AtomicI64,
+    /// The group above; None for the root group.
+    pub parent: Shared<Option<&'static TaskGroup>>,
+}
+
+impl TaskGroup {
+    /// A group that `init_tg_cfs_entry` has to connect.
+    pub const fn new() -> TaskGroup {
+        TaskGroup {
+            shares: Shared::new(0),
+            cfs_rq: PerCpu::new([const { Shared::new(None) }; NR_CPUS]),
+            se: PerCpu::new([const { Shared::new(None) }; NR_CPUS]),
+            load_avg: AtomicI64::new(0),
+            parent: Shared::new(None),
+        }
+    }
+
+    /// The group's queue of a CPU.
+    pub fn cfs_rq_on(&self, cpu: u32) -> &'static CfsRq {
+        let cfs_rq = self.cfs_rq.per_cpu(cpu).get();
+        cfs_rq.expect("a group without a queue")
+    }
+}
+
+/// Whether two groups are the same.
+pub fn same_tg(a: &TaskGroup, b: &TaskGroup) -> bool {
+    core::ptr::eq(a, b)
 }
 
 /// A runqueue, as `struct rq`. Fields: under `__lock` unless said otherwise.
@@ -345,6 +435,10 @@ pub struct Rq {
     pub rt: RtRq,
     /// Deadline.
     pub dl: DlRq,
+    /// Queues with something to fade, those of groups before their parents'.
+    pub leaf_cfs_rq_list: ListHead,
+    /// The last queue put there whose parent is not there yet (in Linux the list's head when there is none).
+    pub tmp_alone_branch: Shared<Option<&'static ListHead>>,
     /// Sleepers that count as load; may be negative on one CPU.
     pub nr_uninterruptible: Shared<i32>,
     /// The running task; read without the lock.
@@ -361,6 +455,18 @@ pub struct Rq {
     pub clock: Shared<u64>,
     /// The same without interrupts' and others' time.
     pub clock_task: Shared<u64>,
+    /// The clock of load tracking, stopped while the CPU is idle.
+    pub clock_pelt: Shared<u64>,
+    /// Idle time that the clock of load tracking leaves out.
+    pub lost_idle_time: Shared<u64>,
+    /// `rq_clock_pelt` when the CPU became idle; read without the lock.
+    pub clock_pelt_idle: Shared<u64>,
+    /// `clock` at that moment; read without the lock.
+    pub clock_idle: Shared<u64>,
+    /// When sleepers' signals were last faded, jiffies.
+    pub last_blocked_load_update_tick: Shared<u64>,
+    /// Whether there may be something to fade.
+    pub has_blocked_load: Shared<u32>,
     /// Tasks in I/O wait.
     pub nr_iowait: AtomicI32,
     /// The CPUs it is balanced with; changed under the lock.
@@ -383,6 +489,10 @@ pub struct Rq {
     pub online: Shared<i32>,
     /// Fair tasks, last picked first.
     pub cfs_tasks: ListHead,
+    /// Time of the real-time class.
+    pub avg_rt: SchedAvg,
+    /// Time of the deadline class.
+    pub avg_dl: SchedAvg,
     /// When the CPU became idle.
     pub idle_stamp: Shared<u64>,
     /// Mean idle time, ns.
@@ -431,6 +541,8 @@ impl Rq {
                 running_bw: Shared::new(0),
                 this_bw: Shared::new(0),
             },
+            leaf_cfs_rq_list: ListHead::new(),
+            tmp_alone_branch: Shared::new(None),
             nr_uninterruptible: Shared::new(0),
             curr: Shared::new(None),
             idle: Shared::new(None),
@@ -439,6 +551,12 @@ impl Rq {
             clock_update_flags: Shared::new(0),
             clock: Shared::new(0),
             clock_task: Shared::new(0),
+            clock_pelt: Shared::new(0),
+            lost_idle_time: Shared::new(0),
+            clock_pelt_idle: Shared::new(0),
+            clock_idle: Shared::new(0),
+            last_blocked_load_update_tick: Shared::new(0),
+            has_blocked_load: Shared::new(0),
             nr_iowait: AtomicI32::new(0),
             rd: Shared::new(None),
             cpu_capacity: Shared::new(0),
@@ -450,6 +568,8 @@ impl Rq {
             cpu: Shared::new(0),
             online: Shared::new(0),
             cfs_tasks: ListHead::new(),
+            avg_rt: SchedAvg::new(),
+            avg_dl: SchedAvg::new(),
             idle_stamp: Shared::new(0),
             avg_idle: Shared::new(0),
             max_idle_balance_cost: Shared::new(0),
@@ -491,11 +611,7 @@ pub static runqueues: PerCpu<Rq> = PerCpu::new([const { Rq::new() }; NR_CPUS]);
 /// The group of all tasks.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
-pub static root_task_group: TaskGroup = TaskGroup {
-    shares: Shared::new(0),
-    cfs_rq: PerCpu::new([const { Shared::new(None) }; NR_CPUS]),
-    se: PerCpu::new([const { Shared::new(None) }; NR_CPUS]),
-};
+pub static root_task_group: TaskGroup = TaskGroup::new();
 
 /// The runqueue of a CPU.
 pub fn cpu_rq(cpu: u32) -> RqRef {
@@ -675,6 +791,7 @@ pub fn update_rq_clock(rq: RqRef) {
     rq.clock.set(rq.clock.get() + delta as u64);
     // No interrupt time accounting: task time is wall time, as Linux without it.
     rq.clock_task.set(rq.clock_task.get() + delta as u64);
+    update_rq_clock_pelt(rq, delta as u64);
 }
 
 /// Whether the runqueue's running task has been asked to leave.

@@ -39,6 +39,7 @@ pub static stop_sched_class: SchedClass = SchedClass {
     prio_changed: prio_changed_stop,
     get_rr_interval: None,
     update_curr: update_curr_stop,
+    task_change_group: None,
 };
 
 /// Whether the stopper has something to do.

@@ -3,7 +3,7 @@
 //! Linux: `kernel/sched/core.c` (v6.8): `sched_fork`, `sched_cgroup_fork`, `sched_post_fork`,
 //! `wake_up_new_task`. Kept: the order of states, priorities, placement and first activation, with
 //! its quirk (the enqueue places the entity again, so the half slice of the fork does not survive).
-//! Left out: load tracking of the new entity, uclamp. Differs: nothing else.
+//! Left out: uclamp. Differs: nothing else.
 //! Locks: `pi_lock`, then the runqueue's.
 
 use super::affinity::select_task_rq;
@@ -17,6 +17,7 @@ use crate::include::linux::rbtree::RB_CLEAR_NODE;
 use crate::include::linux::sched::prio::{MAX_PRIO, NICE_TO_PRIO, PRIO_TO_NICE, rt_prio};
 use crate::include::linux::sched::{SCHED_NORMAL, TASK_NEW, TASK_RUNNING, TaskRef, task_cpu};
 use crate::include::trace::events::sched::trace_sched_wakeup_new;
+use crate::kernel::sched::fair::load::{init_entity_runnable_average, post_init_entity_util_avg};
 use crate::kernel::sched::fair::{base_slice_ns, fair_sched_class};
 use crate::kernel::sched::rt::{rt_sched_class, sched_rr_timeslice};
 use crate::kernel::sched::sched::{
@@ -42,7 +43,6 @@ fn __sched_fork(p: TaskRef) {
     se.slice.set(base_slice_ns());
     INIT_LIST_HEAD(&se.group_node);
     se.cfs_rq.set(None);
-    se.avg.last_update_time.set(0);
     INIT_LIST_HEAD(&p.rt.run_list);
     p.rt.timeout.set(0);
     p.rt.time_slice.set(sched_rr_timeslice.get());
@@ -78,6 +78,7 @@ pub fn sched_fork(_clone_flags: u64, p: TaskRef) -> i32 {
         &fair_sched_class
     };
     p.sched_class.set(Some(class));
+    init_entity_runnable_average(&p.se);
     p.on_cpu.store(0, Ordering::Relaxed);
     plist_node_init(&p.pushable_tasks, MAX_PRIO);
     RB_CLEAR_NODE(&p.pushable_dl_tasks);
@@ -111,6 +112,7 @@ pub extern "C" fn wake_up_new_task(p: TaskRef) {
     __set_task_cpu(p, select_task_rq(p, task_cpu(p) as i32, WF_FORK) as u32);
     let rq = __task_rq_lock(p);
     update_rq_clock(rq);
+    post_init_entity_util_avg(p);
     activate_task(rq, p, ENQUEUE_NOCLOCK);
     trace_sched_wakeup_new(p);
     wakeup_preempt(rq, p, WF_FORK);

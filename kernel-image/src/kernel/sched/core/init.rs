@@ -76,6 +76,7 @@ fn init_rq(rq: RqRef, cpu: u32) {
     init_dl_rq(&rq.dl);
     // The root group's queue of a CPU is the runqueue's own.
     init_tg_cfs_entry(&root_task_group, &rq.cfs, None, rq, cpu);
+    INIT_LIST_HEAD(&rq.leaf_cfs_rq_list);
     rq.cpu_capacity.set(SCHED_CAPACITY_SCALE);
     rq.balance_callback.set(Some(&balance_push_callback));
     rq.active_balance.set(0);

@@ -2,12 +2,16 @@
 //!
 //! Linux: `kernel/sched/fair.c` (v6.8): `update_curr`, `enqueue_entity`, `dequeue_entity`,
 //! `set_next_entity`, `put_prev_entity`, `reweight_entity`.
-//! Kept: the order of every step. Left out: load tracking, statistics, bandwidth, group weights.
+//! Kept: the order of every step. Left out: statistics, bandwidth.
 //! Differs: nothing else. Locks: the runqueue's lock is held throughout.
 
 use super::eevdf::{
     __dequeue_entity, __enqueue_entity, avg_vruntime, calc_delta_fair, clear_buddies, place_entity,
     update_entity_lag, update_min_vruntime,
+};
+use super::load::{
+    DO_ATTACH, UPDATE_TG, dequeue_action, list_add_leaf_cfs_rq, reweight_load_avg,
+    se_update_runnable, update_cfs_group, update_load_avg,
 };
 use super::{base_slice_ns, rq_of, same_se};
 use crate::include::linux::list::{list_add, list_del_init};
@@ -102,6 +106,10 @@ pub fn enqueue_entity(cfs_rq: Cfs, se: Se, flags: i32) {
         place_entity(cfs_rq, se, flags);
     }
     update_curr(cfs_rq);
+    update_load_avg(cfs_rq, se, UPDATE_TG | DO_ATTACH);
+    se_update_runnable(se);
+    // A group's weight follows what it has, the newcomer included; the placement wants that weight.
+    update_cfs_group(se);
     if !curr {
         place_entity(cfs_rq, se, flags);
     }
@@ -114,11 +122,16 @@ pub fn enqueue_entity(cfs_rq: Cfs, se: Se, flags: i32) {
         __enqueue_entity(cfs_rq, se);
     }
     se.on_rq.set(1);
+    if cfs_rq.nr_running.get() == 1 {
+        list_add_leaf_cfs_rq(cfs_rq);
+    }
 }
 
 /// Takes an entity off the queue and notes its lag.
 pub fn dequeue_entity(cfs_rq: Cfs, se: Se, flags: i32) {
     update_curr(cfs_rq);
+    update_load_avg(cfs_rq, se, dequeue_action(se));
+    se_update_runnable(se);
     clear_buddies(cfs_rq, se);
     update_entity_lag(cfs_rq, se);
     if !is_curr(cfs_rq, se) {
@@ -126,6 +139,7 @@ pub fn dequeue_entity(cfs_rq: Cfs, se: Se, flags: i32) {
     }
     se.on_rq.set(0);
     account_entity_dequeue(cfs_rq, se);
+    update_cfs_group(se);
     // Whoever comes back at once (SAVE without MOVE) shall find the reference where it was.
     if flags & (DEQUEUE_SAVE | DEQUEUE_MOVE) != DEQUEUE_SAVE {
         update_min_vruntime(cfs_rq);
@@ -137,6 +151,7 @@ pub fn set_next_entity(cfs_rq: Cfs, se: Se) {
     clear_buddies(cfs_rq, se);
     if se.on_rq.get() != 0 {
         __dequeue_entity(cfs_rq, se);
+        update_load_avg(cfs_rq, se, UPDATE_TG);
         // The deadline it was picked with, for run-to-parity; the lag is computed anew at dequeue.
         se.vlag.set(se.deadline.get() as i64);
     }
@@ -150,8 +165,17 @@ pub fn put_prev_entity(cfs_rq: Cfs, prev: Se) {
     if prev.on_rq.get() != 0 {
         update_curr(cfs_rq);
         __enqueue_entity(cfs_rq, prev);
+        // Still `curr`: the time until now counts as running.
+        update_load_avg(cfs_rq, prev, 0);
     }
     cfs_rq.curr.set(None);
+}
+
+/// The tick, for one level. The deadline check in `update_curr` is what ends a slice.
+pub fn entity_tick(cfs_rq: Cfs, curr: Se, _queued: i32) {
+    update_curr(cfs_rq);
+    update_load_avg(cfs_rq, curr, UPDATE_TG);
+    update_cfs_group(curr);
 }
 
 /// Gives an entity another weight; its real lag and the rest of its request stay what they are.
@@ -165,13 +189,17 @@ pub fn reweight_entity(cfs_rq: Cfs, se: Se, weight: u64) {
             __dequeue_entity(cfs_rq, se);
         }
         update_load_sub(&cfs_rq.load, se.load.weight.get());
-        reweight_eevdf(cfs_rq, se, weight);
-    } else {
-        se.vlag
-            .set(se.vlag.get().wrapping_mul(se.load.weight.get() as i64) / weight as i64);
     }
-    se.load.weight.set(weight);
-    se.load.inv_weight.set(0);
+    reweight_load_avg(cfs_rq, se, || {
+        if on_rq {
+            reweight_eevdf(cfs_rq, se, weight);
+        } else {
+            let vlag = se.vlag.get().wrapping_mul(se.load.weight.get() as i64);
+            se.vlag.set(vlag / weight as i64);
+        }
+        se.load.weight.set(weight);
+        se.load.inv_weight.set(0);
+    });
     if on_rq {
         update_load_add(&cfs_rq.load, weight);
         if !curr {
