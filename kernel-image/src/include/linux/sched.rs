@@ -162,6 +162,18 @@ impl SchedAvg {
             util_est: Shared::new(0),
         }
     }
+
+    /// Takes everything back.
+    pub fn reset(&self) {
+        let longs = [&self.last_update_time, &self.load_sum, &self.runnable_sum];
+        let averages = [&self.load_avg, &self.runnable_avg, &self.util_avg];
+        for cell in longs.into_iter().chain(averages) {
+            cell.set(0);
+        }
+        for cell in [&self.util_sum, &self.period_contrib, &self.util_est] {
+            cell.set(0);
+        }
+    }
 }
 
 /// What the fair class schedules. All fields: (rq).

@@ -8,6 +8,7 @@
 //! - `affinity`: masks and the moves they cause, `migration_cpu_stop`.
 //! - `push`: the running task pushed away by the stopper.
 //! - `params`: policies, nice, weights, the stop task.
+//! - `group`: groups of tasks.
 //! - `fork`: a task's birth. `tick`: the timer. `init`: start-up. `hotplug`: CPUs coming and going.
 //!
 //! Kept, left out, differs: see the head of each file.
@@ -15,6 +16,7 @@
 pub mod affinity;
 pub mod balance_callback;
 pub mod fork;
+pub mod group;
 pub mod hotplug;
 pub mod init;
 pub mod params;
@@ -30,6 +32,10 @@ pub use affinity::{
     set_cpus_allowed_ptr,
 };
 pub use fork::{sched_cgroup_fork, sched_fork, sched_post_fork, wake_up_new_task};
+pub use group::{
+    sched_create_group, sched_destroy_group, sched_move_task, sched_online_group,
+    sched_release_group,
+};
 pub use init::{init_idle, sched_init, sched_init_smp};
 pub use params::{
     SchedAttr, SchedParam, sched_set_fifo, sched_set_fifo_low, sched_set_normal,

@@ -18,6 +18,7 @@ pub static dl_sched_class: SchedClass = SchedClass {
     enqueue_task: no_task_here_with_flags,
     dequeue_task: no_task_here_with_flags,
     yield_task: no_task_runs_here,
+    yield_to_task: None,
     wakeup_preempt: no_task_here_with_flags,
     pick_next_task: pick_next_task_dl,
     put_prev_task: no_task_here,

@@ -2,19 +2,21 @@
 //!
 //! Linux: `kernel/sched/fair.c` (v6.8), here a folder of the same name: `eevdf` (virtual time, the
 //! tree, the pick), `entity` (into and out of a queue, accounting, weights), `load` (load tracking),
-//! `select` (CPUs); this file has the tasks' side and the class.
-//! Kept: the class as it is with FAIR_GROUP_SCHED and the root group only, so every walk up or down
-//! the levels has one step. Left out: load balancing (`newidle_balance` finds
-//! nothing), bandwidth, group entities, NUMA, buddies but for their clearing, misfit and energy.
+//! `group` (groups of tasks), `select` (CPUs); this file has the tasks' side and the class.
+//! Kept: the class as it is with FAIR_GROUP_SCHED: every level of groups has its own EEVDF, and every
+//! walk goes over all levels. Left out: load balancing (`newidle_balance` finds nothing), bandwidth,
+//! NUMA, misfit and energy.
 //! Differs: nothing else. Locks: the runqueue's lock is held in every hook.
 
 pub mod eevdf;
 pub mod entity;
+pub mod group;
 pub mod load;
 pub mod select;
 
 use crate::fence::shared::Shared;
 use crate::include::linux::cpumask::num_online_cpus;
+use crate::include::linux::jiffies::jiffies;
 use crate::include::linux::list::list_move;
 use crate::include::linux::sched::{
     SCHED_IDLE, SCHED_NORMAL, SchedEntity, SeOfTask, TASK_NEW, TaskRef, same_task, task_cpu,
@@ -23,22 +25,24 @@ use crate::include::linux::sched::{
 use crate::kernel::sched::core::affinity::set_cpus_allowed_common;
 use crate::kernel::sched::core::params::{sched_prio_to_weight, sched_prio_to_wmult};
 use crate::kernel::sched::core::resched_curr;
+use crate::kernel::sched::core::schedule::put_prev_task;
 use crate::kernel::sched::core::wakeup_preempt;
 use crate::kernel::sched::pelt::update_idle_rq_clock_pelt;
 use crate::kernel::sched::sched::{
-    CfsRq, DEQUEUE_SLEEP, ENQUEUE_INITIAL, RqRef, SchedClass, TaskGroup, add_nr_running, cpu_rq,
-    raw_spin_rq_lock, raw_spin_rq_unlock, rq_clock, rq_clock_skip_update, same_class, scale_load,
-    set_task_rq, sub_nr_running, task_current, task_on_rq_migrating, task_on_rq_queued, this_rq,
-    update_rq_clock,
+    CfsRq, DEQUEUE_SLEEP, ENQUEUE_INITIAL, ENQUEUE_WAKEUP, RqRef, SchedClass, add_nr_running,
+    cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock, rq_clock, rq_clock_skip_update, same_class,
+    scale_load, set_task_rq, sub_nr_running, task_current, task_on_rq_migrating, task_on_rq_queued,
+    this_rq, update_rq_clock,
 };
-use eevdf::{calc_delta_fair, clear_buddies, pick_eevdf, place_entity};
+use eevdf::{calc_delta_fair, clear_buddies, pick_eevdf, place_entity, set_next_buddy};
 use entity::{
     dequeue_entity, enqueue_entity, entity_tick, put_prev_entity, reweight_entity, set_next_entity,
     update_curr,
 };
 use load::{
-    attach_task_cfs_rq, detach_task_cfs_rq, migrate_se_pelt_lag, remove_entity_load_avg,
-    util_est_dequeue, util_est_enqueue, util_est_update,
+    UPDATE_TG, attach_task_cfs_rq, clear_tg_offline_cfs_rqs, detach_task_cfs_rq,
+    migrate_se_pelt_lag, remove_entity_load_avg, se_update_runnable, update_cfs_group,
+    update_load_avg, util_est_dequeue, util_est_enqueue, util_est_update,
 };
 
 /// The class.
@@ -49,6 +53,7 @@ pub static fair_sched_class: SchedClass = SchedClass {
     enqueue_task: enqueue_task_fair,
     dequeue_task: dequeue_task_fair,
     yield_task: yield_task_fair,
+    yield_to_task: Some(yield_to_task_fair),
     wakeup_preempt: check_preempt_wakeup_fair,
     pick_next_task: __pick_next_task_fair,
     put_prev_task: put_prev_task_fair,
@@ -113,20 +118,6 @@ pub fn init_cfs_rq(cfs_rq: &'static CfsRq) {
     cfs_rq.min_vruntime.set((-(1i64 << 20)) as u64);
 }
 
-/// Makes a queue the group's queue of a CPU. The root group has no entity.
-pub fn init_tg_cfs_entry(
-    tg: &'static TaskGroup,
-    cfs_rq: &'static CfsRq,
-    se: Option<&'static SchedEntity>,
-    rq: RqRef,
-    cpu: u32,
-) {
-    cfs_rq.rq.set(Some(rq));
-    cfs_rq.tg.set(Some(tg));
-    tg.cfs_rq.per_cpu(cpu).set(Some(cfs_rq));
-    tg.se.per_cpu(cpu).set(se);
-}
-
 /// The queue a task's entity is on.
 pub fn cfs_rq_of(se: &'static SchedEntity) -> &'static CfsRq {
     se.cfs_rq.get().expect("an entity without a queue")
@@ -157,37 +148,133 @@ pub fn same_se(a: &'static SchedEntity, b: &'static SchedEntity) -> bool {
     core::ptr::eq(a, b)
 }
 
-fn idle_h_nr_running(p: TaskRef) -> u32 {
-    u32::from(p.policy.get() == SCHED_IDLE)
+/// An entity and those of its groups, from the task up.
+pub fn for_each_sched_entity(
+    se: Option<&'static SchedEntity>,
+) -> impl Iterator<Item = &'static SchedEntity> {
+    core::iter::successors(se, |se| parent_entity(se))
+}
+
+/// Whether a group's queue holds tasks that run when nothing else does.
+pub fn cfs_rq_is_idle(cfs_rq: &'static CfsRq) -> bool {
+    cfs_rq.idle.get() > 0
+}
+
+fn task_has_idle_policy(p: TaskRef) -> bool {
+    p.policy.get() == SCHED_IDLE
+}
+
+/// Whether an entity runs when nothing else does.
+pub fn se_is_idle(se: &'static SchedEntity) -> bool {
+    match group_cfs_rq(se) {
+        None => task_has_idle_policy(task_of(se)),
+        Some(my_q) => cfs_rq_is_idle(my_q),
+    }
+}
+
+/// The queue that two entities are on, if it is the same.
+fn is_same_group(se: &'static SchedEntity, pse: &'static SchedEntity) -> Option<&'static CfsRq> {
+    let cfs_rq = cfs_rq_of(se);
+    core::ptr::eq(cfs_rq, cfs_rq_of(pse)).then_some(cfs_rq)
+}
+
+/// The entities of two tasks that are on the same queue: in it their groups compete.
+fn find_matching_se(
+    mut se: &'static SchedEntity,
+    mut pse: &'static SchedEntity,
+) -> (&'static SchedEntity, &'static SchedEntity) {
+    let up = |se| parent_entity(se).expect("two tasks without a common queue");
+    while se.depth.get() > pse.depth.get() {
+        se = up(se);
+    }
+    while pse.depth.get() > se.depth.get() {
+        pse = up(pse);
+    }
+    while is_same_group(se, pse).is_none() {
+        se = up(se);
+        pse = up(pse);
+    }
+    (se, pse)
+}
+
+fn sched_idle_rq(rq: RqRef) -> bool {
+    let running = rq.nr_running.get();
+    running != 0 && running == rq.cfs.idle_h_nr_running.get()
 }
 
 /// Whether a CPU runs nothing but tasks of policy SCHED_IDLE: as good as idle for anybody else.
 pub fn sched_idle_cpu(cpu: u32) -> bool {
-    let rq = cpu_rq(cpu);
-    rq.nr_running.get() != 0 && rq.nr_running.get() == rq.cfs.idle_h_nr_running.get()
+    sched_idle_rq(cpu_rq(cpu))
 }
 
+/// A task more or less below a queue. `idle`: one that runs when nothing else does; below an idle group's
+/// queue every task is one. Returns what it is to the queue above.
+fn count_task(cfs_rq: &'static CfsRq, idle: bool, count: fn(&Shared<u32>)) -> bool {
+    count(&cfs_rq.h_nr_running);
+    if idle {
+        count(&cfs_rq.idle_h_nr_running);
+    }
+    idle || cfs_rq_is_idle(cfs_rq)
+}
+
+/// The group's entity stays on its queue while the tasks below it change.
+fn update_entity(se: &'static SchedEntity) {
+    update_load_avg(cfs_rq_of(se), se, UPDATE_TG);
+    se_update_runnable(se);
+    update_cfs_group(se);
+}
+
+/// Queues the task, and every group above it that was not queued because it had no task.
 #[inline(never)]
 fn enqueue_task_fair(rq: RqRef, p: TaskRef, flags: i32) {
-    let cfs_rq = cfs_rq_of(&p.se);
     util_est_enqueue(&rq.cfs, p);
-    if p.se.on_rq.get() == 0 {
-        enqueue_entity(cfs_rq, &p.se, flags);
-        cfs_rq.h_nr_running.inc();
-        cfs_rq.idle_h_nr_running.add(idle_h_nr_running(p));
+    let mut flags = flags;
+    let mut idle = task_has_idle_policy(p);
+    for se in for_each_sched_entity(Some(&p.se)) {
+        let cfs_rq = cfs_rq_of(se);
+        if se.on_rq.get() == 0 {
+            enqueue_entity(cfs_rq, se, flags);
+            flags = ENQUEUE_WAKEUP;
+        } else {
+            update_entity(se);
+        }
+        idle = count_task(cfs_rq, idle, Shared::<u32>::inc);
     }
     add_nr_running(rq, 1);
 }
 
+/// Takes the task out, and every group above it that has no other task left.
 #[inline(never)]
 fn dequeue_task_fair(rq: RqRef, p: TaskRef, flags: i32) {
-    let cfs_rq = cfs_rq_of(&p.se);
+    let task_sleep = flags & DEQUEUE_SLEEP != 0;
+    let was_sched_idle = sched_idle_rq(rq);
     util_est_dequeue(&rq.cfs, p);
-    dequeue_entity(cfs_rq, &p.se, flags);
-    cfs_rq.h_nr_running.dec();
-    cfs_rq.idle_h_nr_running.sub(idle_h_nr_running(p));
+    let mut flags = flags;
+    let mut idle = task_has_idle_policy(p);
+    let mut leaves = true;
+    for se in for_each_sched_entity(Some(&p.se)) {
+        let cfs_rq = cfs_rq_of(se);
+        if leaves {
+            dequeue_entity(cfs_rq, se, flags);
+        } else {
+            update_entity(se);
+        }
+        idle = count_task(cfs_rq, idle, Shared::<u32>::dec);
+        if leaves && cfs_rq.load.weight.get() != 0 {
+            // Somebody else is there: the group stays. It may go on where it was.
+            leaves = false;
+            if task_sleep && let Some(parent) = parent_entity(se) {
+                set_next_buddy(parent);
+            }
+        }
+        flags |= DEQUEUE_SLEEP;
+    }
     sub_nr_running(rq, 1);
-    util_est_update(p, flags & DEQUEUE_SLEEP != 0);
+    if !was_sched_idle && sched_idle_rq(rq) {
+        // What is left can wait for anything a balance brings.
+        rq.next_balance.set(jiffies());
+    }
+    util_est_update(p, task_sleep);
 }
 
 /// The current task gives up the rest of its request, and its next deadline is a request later.
@@ -204,6 +291,16 @@ fn yield_task_fair(rq: RqRef) {
     se.deadline.add(calc_delta_fair(se.slice.get(), se));
 }
 
+/// The current task yields, and would like that one to run.
+fn yield_to_task_fair(rq: RqRef, p: TaskRef) -> bool {
+    if p.se.on_rq.get() == 0 {
+        return false;
+    }
+    set_next_buddy(&p.se);
+    yield_task_fair(rq);
+    true
+}
+
 /// Preempts if the pick would choose the new task.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
@@ -213,29 +310,37 @@ fn check_preempt_wakeup_fair(rq: RqRef, p: TaskRef, _wake_flags: i32) {
     if same_task(curr, p) || test_tsk_need_resched(curr) {
         return;
     }
-    if curr.policy.get() == SCHED_IDLE && p.policy.get() != SCHED_IDLE {
+    if task_has_idle_policy(curr) && !task_has_idle_policy(p) {
         resched_curr(rq);
         return;
     }
     if p.policy.get() != SCHED_NORMAL {
         return;
     }
-    let cfs_rq = cfs_rq_of(&curr.se);
+    let (se, pse) = find_matching_se(&curr.se, &p.se);
+    match (se_is_idle(se), se_is_idle(pse)) {
+        (true, false) => {
+            resched_curr(rq);
+            return;
+        }
+        (false, true) => return,
+        _ => {}
+    }
+    let cfs_rq = cfs_rq_of(se);
     update_curr(cfs_rq);
-    if pick_eevdf(cfs_rq).is_some_and(|se| same_se(se, &p.se)) {
+    if pick_eevdf(cfs_rq).is_some_and(|se| same_se(se, pse)) {
         resched_curr(rq);
     }
 }
 
-/// Picks with `prev` still the running task where that is possible: a task that goes on running is
-/// neither put back nor taken out.
+/// Picks with `prev` still the running task where that is possible: groups that go on running are neither
+/// put back nor taken out, and neither is the task itself.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub fn pick_next_task_fair(rq: RqRef, prev: Option<TaskRef>) -> Pick {
-    let cfs_rq = &rq.cfs;
     loop {
-        if cfs_rq.nr_running.get() == 0 {
+        if rq.cfs.nr_running.get() == 0 {
             let Some(_) = prev else { return Pick::Nothing };
             match newidle_balance(rq) {
                 0 => {
@@ -246,33 +351,67 @@ pub fn pick_next_task_fair(rq: RqRef, prev: Option<TaskRef>) -> Pick {
                 _ => continue,
             }
         }
-        let next = match prev {
-            Some(prev) if same_class(prev.class(), &fair_sched_class) => {
-                if cfs_rq.curr.get().is_some_and(|curr| curr.on_rq.get() != 0) {
-                    update_curr(cfs_rq);
-                }
-                let se = pick_next_entity(cfs_rq);
-                if !same_se(se, &prev.se) {
-                    put_prev_entity(cfs_rq, &prev.se);
-                    set_next_entity(cfs_rq, se);
-                }
-                se
-            }
-            prev => {
-                if let Some(prev) = prev {
-                    (prev.class().put_prev_task)(rq, prev);
-                }
-                let se = pick_next_entity(cfs_rq);
-                set_next_entity(cfs_rq, se);
-                se
-            }
+        let p = match prev {
+            Some(prev) if same_class(prev.class(), &fair_sched_class) => pick_beside(rq, prev),
+            prev => pick_simple(rq, prev),
         };
-        list_move(&next.group_node, &rq.cfs_tasks);
-        return Pick::Task(task_of(next));
+        list_move(&p.se.group_node, &rq.cfs_tasks);
+        return Pick::Task(p);
+    }
+}
+
+/// The pick with the running entity of every level taking part.
+fn pick_beside(rq: RqRef, prev: TaskRef) -> TaskRef {
+    let mut level = Some(&rq.cfs);
+    let mut picked = &prev.se;
+    while let Some(cfs_rq) = level {
+        if cfs_rq.curr.get().is_some_and(|curr| curr.on_rq.get() != 0) {
+            update_curr(cfs_rq);
+        }
+        picked = pick_next_entity(cfs_rq);
+        level = group_cfs_rq(picked);
+    }
+    let p = task_of(picked);
+    if !same_task(prev, p) {
+        // Up on both sides to the queue they share; what is above it does not change.
+        let (mut se, mut pse) = (Some(picked), Some(&prev.se));
+        while let (Some(at), Some(pat)) = (se, pse) {
+            let shared = is_same_group(at, pat).is_some();
+            let (depth, pdepth) = (at.depth.get(), pat.depth.get());
+            if shared || depth <= pdepth {
+                put_prev_entity(cfs_rq_of(pat), pat);
+                pse = parent_entity(pat);
+            }
+            if shared || depth >= pdepth {
+                set_next_entity(cfs_rq_of(at), at);
+                se = parent_entity(at);
+            }
+            if shared {
+                break;
+            }
+        }
+    }
+    p
+}
+
+/// The pick after `prev` is put back.
+fn pick_simple(rq: RqRef, prev: Option<TaskRef>) -> TaskRef {
+    if let Some(prev) = prev {
+        put_prev_task(rq, prev);
+    }
+    let mut cfs_rq = &rq.cfs;
+    loop {
+        let se = pick_next_entity(cfs_rq);
+        set_next_entity(cfs_rq, se);
+        match group_cfs_rq(se) {
+            Some(below) => cfs_rq = below,
+            None => return task_of(se),
+        }
     }
 }
 
 fn pick_next_entity(cfs_rq: &'static CfsRq) -> &'static SchedEntity {
+    // The wish of a yield_to does not count: NEXT_BUDDY is off.
     pick_eevdf(cfs_rq).expect("a fair queue with tasks and nothing to pick")
 }
 
@@ -284,15 +423,18 @@ fn __pick_next_task_fair(rq: RqRef) -> Option<TaskRef> {
 }
 
 fn put_prev_task_fair(_rq: RqRef, prev: TaskRef) {
-    put_prev_entity(cfs_rq_of(&prev.se), &prev.se);
+    for se in for_each_sched_entity(Some(&prev.se)) {
+        put_prev_entity(cfs_rq_of(se), se);
+    }
 }
 
 fn set_next_task_fair(rq: RqRef, p: TaskRef, _first: bool) {
-    let se = &p.se;
-    if se.on_rq.get() != 0 {
-        list_move(&se.group_node, &rq.cfs_tasks);
+    if p.se.on_rq.get() != 0 {
+        list_move(&p.se.group_node, &rq.cfs_tasks);
     }
-    set_next_entity(cfs_rq_of(se), se);
+    for se in for_each_sched_entity(Some(&p.se)) {
+        set_next_entity(cfs_rq_of(se), se);
+    }
 }
 
 fn balance_fair(rq: RqRef, _prev: TaskRef) -> bool {
@@ -323,8 +465,9 @@ fn rq_online_fair(_rq: RqRef) {
     update_sysctl();
 }
 
-fn rq_offline_fair(_rq: RqRef) {
+fn rq_offline_fair(rq: RqRef) {
     update_sysctl();
+    clear_tg_offline_cfs_rqs(rq);
 }
 
 fn task_dead_fair(p: TaskRef) {
@@ -332,7 +475,9 @@ fn task_dead_fair(p: TaskRef) {
 }
 
 fn task_tick_fair(_rq: RqRef, curr: TaskRef, queued: i32) {
-    entity_tick(cfs_rq_of(&curr.se), &curr.se, queued);
+    for se in for_each_sched_entity(Some(&curr.se)) {
+        entity_tick(cfs_rq_of(se), se, queued);
+    }
 }
 
 fn task_fork_fair(p: TaskRef) {

@@ -31,6 +31,7 @@ pub static idle_sched_class: SchedClass = SchedClass {
     enqueue_task: enqueue_task_idle,
     dequeue_task: dequeue_task_idle,
     yield_task: yield_task_idle,
+    yield_to_task: None,
     wakeup_preempt: wakeup_preempt_idle,
     pick_next_task: pick_next_task_idle,
     put_prev_task: put_prev_task_idle,

@@ -54,6 +54,7 @@ pub static rt_sched_class: SchedClass = SchedClass {
     enqueue_task: enqueue_task_rt,
     dequeue_task: dequeue_task_rt,
     yield_task: yield_task_rt,
+    yield_to_task: None,
     wakeup_preempt: wakeup_preempt_rt,
     pick_next_task: pick_next_task_rt,
     put_prev_task: put_prev_task_rt,

@@ -137,6 +137,8 @@ pub struct SchedClass {
     pub dequeue_task: fn(RqRef, TaskRef, i32),
     /// The running task lets others run.
     pub yield_task: fn(RqRef),
+    /// The running task would like that one to run; false if it cannot.
+    pub yield_to_task: Option<fn(RqRef, TaskRef) -> bool>,
     /// A task of this class woke up: shall it preempt the running one?
     pub wakeup_preempt: fn(RqRef, TaskRef, i32),
     /// Takes the next task to run, and makes it the running one.
@@ -210,7 +212,9 @@ pub struct CfsRq {
     pub nr_running: Shared<u32>,
     /// Tasks on it and below.
     pub h_nr_running: Shared<u32>,
-    /// Tasks of policy SCHED_IDLE among them.
+    /// Entities on it that run when nothing else does.
+    pub idle_nr_running: Shared<u32>,
+    /// Tasks on it and below that do.
     pub idle_h_nr_running: Shared<u32>,
     /// Sum of (vruntime - min_vruntime) x weight over the tree.
     pub avg_vruntime: Shared<i64>,
@@ -250,6 +254,8 @@ pub struct CfsRq {
     pub leaf_cfs_rq_list: ListHead,
     /// The group it belongs to.
     pub tg: Shared<Option<&'static TaskGroup>>,
+    /// Whether the group runs when nothing else does.
+    pub idle: Shared<i32>,
 }
 
 /// Signals of entities that left a queue without its runqueue's lock. All fields: (lock).
@@ -274,6 +280,7 @@ impl CfsRq {
             load: LoadWeight::new(),
             nr_running: Shared::new(0),
             h_nr_running: Shared::new(0),
+            idle_nr_running: Shared::new(0),
             idle_h_nr_running: Shared::new(0),
             avg_vruntime: Shared::new(0),
             avg_load: Shared::new(0),
@@ -300,6 +307,7 @@ impl CfsRq {
             on_list: Shared::new(0),
             leaf_cfs_rq_list: ListHead::new(),
             tg: Shared::new(None),
+            idle: Shared::new(0),
         }
     }
 
@@ -376,21 +384,31 @@ pub struct DlRq {
     pub this_bw: Shared<u64>,
 }
 
-/// A group of tasks. Only the root group exists in this cut: its queue on a CPU is the runqueue's own
-/// and it has no entities.
+/// A group of tasks: on every CPU a queue, and an entity that stands for it in the queue of the group
+/// above. The root group's queue is the runqueue's own, and it has no entities.
 #[doc(alias = "task_group")]
 #[repr(C)]
 pub struct TaskGroup {
-    /// Weight of the group.
+    /// Weight of the group: (shares_mutex).
     pub shares: Shared<u64>,
+    /// Whether it runs when nothing else does: (shares_mutex).
+    pub idle: Shared<i32>,
     /// The group's queue of each CPU.
     pub cfs_rq: PerCpu<Shared<Option<&'static CfsRq>>>,
     /// The group's entity of each CPU.
     pub se: PerCpu<Shared<Option<&'static SchedEntity>>>,
     /// Sum of its queues' published loads.
     pub load_avg: AtomicI64,
+    /// Place in the list of all groups: (task_group_lock).
+    pub list: ListHead,
     /// The group above; None for the root group.
     pub parent: Shared<Option<&'static TaskGroup>>,
+    /// Place among the children of the group above: (task_group_lock).
+    pub siblings: ListHead,
+    /// The groups below: (task_group_lock).
+    pub children: ListHead,
+    /// Link of the list of free slots (ours).
+    pub free_next: Shared<Option<&'static TaskGroup>>,
 }
 
 impl TaskGroup {
@@ -398,10 +416,15 @@ impl TaskGroup {
     pub const fn new() -> TaskGroup {
         TaskGroup {
             shares: Shared::new(0),
+            idle: Shared::new(0),
             cfs_rq: PerCpu::new([const { Shared::new(None) }; NR_CPUS]),
             se: PerCpu::new([const { Shared::new(None) }; NR_CPUS]),
             load_avg: AtomicI64::new(0),
+            list: ListHead::new(),
             parent: Shared::new(None),
+            siblings: ListHead::new(),
+            children: ListHead::new(),
+            free_next: Shared::new(None),
         }
     }
 
@@ -801,7 +824,7 @@ pub fn rq_needs_resched(rq: RqRef) -> bool {
 
 /// Tells the task's queue and entity which CPU it belongs to.
 ///
-/// With the root group only, the group's queue of a CPU is that CPU's own and there is no parent.
+/// In the root group, the group's queue of a CPU is that CPU's own and there is no parent.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]

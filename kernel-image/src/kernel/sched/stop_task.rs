@@ -19,6 +19,7 @@ pub static stop_sched_class: SchedClass = SchedClass {
     enqueue_task: enqueue_task_stop,
     dequeue_task: dequeue_task_stop,
     yield_task: yield_task_stop,
+    yield_to_task: None,
     wakeup_preempt: wakeup_preempt_stop,
     pick_next_task: pick_next_task_stop,
     put_prev_task: put_prev_task_stop,

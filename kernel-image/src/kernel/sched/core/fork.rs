@@ -21,8 +21,7 @@ use crate::kernel::sched::fair::load::{init_entity_runnable_average, post_init_e
 use crate::kernel::sched::fair::{base_slice_ns, fair_sched_class};
 use crate::kernel::sched::rt::{rt_sched_class, sched_rr_timeslice};
 use crate::kernel::sched::sched::{
-    __set_task_cpu, __task_rq_lock, ENQUEUE_NOCLOCK, WF_FORK, raw_spin_rq_unlock, root_task_group,
-    update_rq_clock,
+    __set_task_cpu, __task_rq_lock, ENQUEUE_NOCLOCK, WF_FORK, raw_spin_rq_unlock, update_rq_clock,
 };
 use core::sync::atomic::Ordering;
 
@@ -88,7 +87,8 @@ pub fn sched_fork(_clone_flags: u64, p: TaskRef) -> i32 {
 /// Places a new task in its group, on this CPU.
 pub fn sched_cgroup_fork(p: TaskRef) {
     let guard = p.pi_lock.lock_irqsave();
-    p.sched_task_group.set(Some(&root_task_group));
+    // Its parent's, which `dup_task_struct` does not copy.
+    p.sched_task_group.set(current().sched_task_group.get());
     // Not a change of CPU yet: no migrate event, and the entity is in no queue.
     __set_task_cpu(p, raw_smp_processor_id());
     if let Some(task_fork) = p.class().task_fork {

@@ -7,6 +7,7 @@
 //! Locks: a runqueue's lock while its idle task is set.
 
 use super::affinity::{AffinityContext, set_cpus_allowed_common, set_cpus_allowed_ptr};
+use super::group::init_root_task_group;
 use super::hotplug::{balance_push_callback, balance_push_set};
 use super::params::set_load_weight;
 use crate::arch::x86::include::asm::current::current;
@@ -18,7 +19,8 @@ use crate::include::linux::sched::{CommBuf, PF_KTHREAD, PF_NO_SETAFFINITY, TASK_
 use crate::kernel::kthread::{kthread_set_per_cpu, set_kthread_struct};
 use crate::kernel::sched::clock::sched_clock;
 use crate::kernel::sched::deadline::init_dl_rq;
-use crate::kernel::sched::fair::{init_cfs_rq, init_sched_fair_class, init_tg_cfs_entry};
+use crate::kernel::sched::fair::group::init_tg_cfs_entry;
+use crate::kernel::sched::fair::{init_cfs_rq, init_sched_fair_class};
 use crate::kernel::sched::idle::idle_sched_class;
 use crate::kernel::sched::rt::{init_rt_bandwidth, init_rt_rq};
 use crate::kernel::sched::sched::{
@@ -50,6 +52,7 @@ pub extern "C" fn sched_init() {
     root_task_group.shares.set(NICE_0_LOAD);
     init_rt_bandwidth();
     init_defrootdomain();
+    init_root_task_group();
 
     for cpu in cpu_possible_mask().iter() {
         init_rq(cpu_rq(cpu), cpu);
@@ -75,7 +78,7 @@ fn init_rq(rq: RqRef, cpu: u32) {
     init_rt_rq(&rq.rt);
     init_dl_rq(&rq.dl);
     // The root group's queue of a CPU is the runqueue's own.
-    init_tg_cfs_entry(&root_task_group, &rq.cfs, None, rq, cpu);
+    init_tg_cfs_entry(&root_task_group, &rq.cfs, None, rq, cpu, None);
     INIT_LIST_HEAD(&rq.leaf_cfs_rq_list);
     rq.cpu_capacity.set(SCHED_CAPACITY_SCALE);
     rq.balance_callback.set(Some(&balance_push_callback));

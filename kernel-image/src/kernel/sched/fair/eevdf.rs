@@ -2,7 +2,8 @@
 //!
 //! Linux: `kernel/sched/fair.c` (v6.8): `calc_delta_fair` to `pick_eevdf`, `place_entity`.
 //! Kept: exact integer arithmetic (wrapping, truncating as C does), the subtree minimum in every node,
-//! run-to-parity. Left out: the feature switches (their defaults hold), buddies. Differs: nothing.
+//! run-to-parity, the buddy of a yield_to, which the pick does not ask. Left out: the feature switches
+//! (their defaults hold). Differs: nothing.
 //! Locks: the runqueue's lock is held throughout.
 //!
 //! An entity has a weight w, a virtual run time v that advances by delta/w while it runs, and a
@@ -10,7 +11,7 @@
 //! entity with v <= V has received no more than its share: it is *eligible*. Among the eligible the
 //! earliest deadline runs.
 
-use super::{base_slice_ns, same_se};
+use super::{base_slice_ns, cfs_rq_of, for_each_sched_entity, same_se, se_is_idle};
 use crate::WARN_ON_ONCE;
 use crate::include::linux::jiffies::TICK_NSEC;
 use crate::include::linux::rbtree::{
@@ -309,9 +310,26 @@ pub fn place_entity(cfs_rq: Cfs, se: Se, flags: i32) {
     se.deadline.set(se.vruntime.get().wrapping_add(vslice));
 }
 
-/// Forgets that the entity was wanted next.
+/// Wants the entity to run next, with all groups above it.
+pub fn set_next_buddy(se: Se) {
+    for se in for_each_sched_entity(Some(se)) {
+        if WARN_ON_ONCE!(se.on_rq.get() == 0) || se_is_idle(se) {
+            return;
+        }
+        cfs_rq_of(se).next.set(Some(se));
+    }
+}
+
+/// Forgets that the entity was wanted next, from its queue upward.
 pub fn clear_buddies(cfs_rq: Cfs, se: Se) {
-    if cfs_rq.next.get().is_some_and(|next| same_se(next, se)) {
+    if !cfs_rq.next.get().is_some_and(|next| same_se(next, se)) {
+        return;
+    }
+    for se in for_each_sched_entity(Some(se)) {
+        let cfs_rq = cfs_rq_of(se);
+        if !cfs_rq.next.get().is_some_and(|next| same_se(next, se)) {
+            return;
+        }
         cfs_rq.next.set(None);
     }
 }

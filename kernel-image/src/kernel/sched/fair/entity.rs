@@ -13,7 +13,7 @@ use super::load::{
     DO_ATTACH, UPDATE_TG, dequeue_action, list_add_leaf_cfs_rq, reweight_load_avg,
     se_update_runnable, update_cfs_group, update_load_avg,
 };
-use super::{base_slice_ns, rq_of, same_se};
+use super::{base_slice_ns, group_cfs_rq, rq_of, same_se, se_is_idle};
 use crate::include::linux::list::{list_add, list_del_init};
 use crate::include::linux::sched::{LoadWeight, SchedEntity, TaskRef};
 use crate::kernel::sched::core::resched_curr;
@@ -88,14 +88,24 @@ fn update_deadline(cfs_rq: Cfs, se: Se) {
 
 fn account_entity_enqueue(cfs_rq: Cfs, se: Se) {
     update_load_add(&cfs_rq.load, se.load.weight.get());
-    list_add(&se.group_node, &rq_of(cfs_rq).cfs_tasks);
+    if group_cfs_rq(se).is_none() {
+        list_add(&se.group_node, &rq_of(cfs_rq).cfs_tasks);
+    }
     cfs_rq.nr_running.inc();
+    if se_is_idle(se) {
+        cfs_rq.idle_nr_running.inc();
+    }
 }
 
 fn account_entity_dequeue(cfs_rq: Cfs, se: Se) {
     update_load_sub(&cfs_rq.load, se.load.weight.get());
-    list_del_init(&se.group_node);
+    if group_cfs_rq(se).is_none() {
+        list_del_init(&se.group_node);
+    }
     cfs_rq.nr_running.dec();
+    if se_is_idle(se) {
+        cfs_rq.idle_nr_running.dec();
+    }
 }
 
 /// Puts an entity on the queue. The running one (put back after a change) is placed before the

@@ -20,6 +20,7 @@ use crate::include::linux::sched::{
 };
 use crate::include::linux::spinlock::{raw_spin_lock, raw_spin_unlock};
 use crate::kernel::sched::clock::sched_clock_cpu;
+use crate::kernel::sched::core::group::for_each_task_group;
 use crate::kernel::sched::deadline::dl_sched_class;
 use crate::kernel::sched::pelt::{
     __update_load_avg_blocked_se, __update_load_avg_cfs_rq, __update_load_avg_se, PELT_MIN_DIVIDER,
@@ -98,18 +99,9 @@ fn sub_util_sum(cfs_rq: Cfs, n: u64) {
 
 /// A new entity: a task is taken for a busy one, so that it counts before it has run.
 pub fn init_entity_runnable_average(se: Se) {
-    let sa = &se.avg;
-    sa.last_update_time.set(0);
-    sa.load_sum.set(0);
-    sa.runnable_sum.set(0);
-    sa.util_sum.set(0);
-    sa.period_contrib.set(0);
-    sa.load_avg.set(0);
-    sa.runnable_avg.set(0);
-    sa.util_avg.set(0);
-    sa.util_est.set(0);
+    se.avg.reset();
     if group_cfs_rq(se).is_none() {
-        sa.load_avg.set(se_weight(se));
+        se.avg.load_avg.set(se_weight(se));
     }
 }
 
@@ -325,9 +317,8 @@ fn propagate_entity_cfs_rq(se: Se) {
     }
 }
 
-/// The task leaves the class or its group.
-pub fn detach_task_cfs_rq(p: TaskRef) {
-    let (se, cfs_rq) = (&p.se, cfs_rq_of(&p.se));
+fn detach_entity_cfs_rq(se: Se) {
+    let cfs_rq = cfs_rq_of(se);
     // It is attached nowhere: new and not woken yet, or on its way to another CPU.
     if se.avg.last_update_time.get() == 0 {
         return;
@@ -338,9 +329,19 @@ pub fn detach_task_cfs_rq(p: TaskRef) {
     propagate_entity_cfs_rq(se);
 }
 
+/// The task leaves the class or its group.
+pub fn detach_task_cfs_rq(p: TaskRef) {
+    detach_entity_cfs_rq(&p.se);
+}
+
 /// The task joins the class or a group.
 pub fn attach_task_cfs_rq(p: TaskRef) {
-    let (se, cfs_rq) = (&p.se, cfs_rq_of(&p.se));
+    attach_entity_cfs_rq(&p.se);
+}
+
+/// The entity of a task or a group joins its queue's load.
+pub fn attach_entity_cfs_rq(se: Se) {
+    let cfs_rq = cfs_rq_of(se);
     update_load_avg(cfs_rq, se, 0);
     attach_entity_load_avg(cfs_rq, se);
     update_tg_load_avg(cfs_rq);
@@ -407,8 +408,12 @@ pub fn update_tg_load_avg(cfs_rq: Cfs) {
     }
 }
 
-/// A CPU goes down: its queue is no part of the group's load any more.
-pub fn clear_tg_load_avg(cfs_rq: Cfs) {
+/// A CPU goes down: no group has load there any more.
+pub fn clear_tg_offline_cfs_rqs(rq: RqRef) {
+    for_each_task_group(|tg| clear_tg_load_avg(tg.cfs_rq_on(cpu_of(rq))));
+}
+
+fn clear_tg_load_avg(cfs_rq: Cfs) {
     let tg = cfs_rq.tg();
     if same_tg(tg, &root_task_group) {
         return;
