@@ -4,6 +4,7 @@
 pub mod affinity;
 pub mod common;
 pub mod counters;
+pub mod fair;
 pub mod forkexec;
 pub mod hackbench;
 pub mod hotplug;
@@ -39,6 +40,7 @@ macro_rules! workloads {
 }
 workloads! {
     "affinity" affinity::run,
+    "fair" fair::run,
     "hotplug" hotplug::run,
     "forkexec" forkexec::run,
     "hackbench" hackbench::run,

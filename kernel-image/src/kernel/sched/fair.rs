@@ -90,7 +90,9 @@ pub enum Pick {
 /// Length of a request with one CPU, ns.
 const NORMALIZED_SYSCTL_SCHED_BASE_SLICE: u64 = 750_000;
 /// Length of a request, scaled by the number of CPUs, ns.
-static sysctl_sched_base_slice: Shared<u64> = Shared::new(NORMALIZED_SYSCTL_SCHED_BASE_SLICE);
+///
+/// The `base_slice_ns` of Linux's debugfs: a CPU that comes or goes sets it anew.
+pub static sysctl_sched_base_slice: Shared<u64> = Shared::new(NORMALIZED_SYSCTL_SCHED_BASE_SLICE);
 
 /// Length of a request, ns.
 pub fn base_slice_ns() -> u64 {

@@ -1,6 +1,7 @@
 //! The timer tick of the scheduler, and the request to reschedule a CPU.
 //!
-//! Linux: `kernel/sched/core.c` (v6.8): `scheduler_tick`, `resched_curr`, `idle_cpu`.
+//! Linux: `kernel/sched/core.c` (v6.8): `scheduler_tick`, `resched_curr`, `idle_cpu`,
+//! `task_sched_runtime`.
 //! Kept: the order of the tick; polling idle CPUs get no interrupt. Left out: load averages, thermal
 //! pressure, perf, `trigger_load_balance` (no balancing in this cut), idle CPU selection for timers.
 //! Differs: nothing else. Locks: the runqueue's lock.
@@ -14,7 +15,8 @@ use crate::include::linux::sched::{
 use crate::include::linux::smp::smp_send_reschedule;
 use crate::kernel::sched::sched::{
     RqFlags, RqRef, cpu_of, cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock, rq_lock_irqsave,
-    rq_unlock_irqrestore, update_rq_clock,
+    rq_unlock_irqrestore, task_current, task_on_rq_queued, task_rq_lock, task_rq_unlock,
+    update_rq_clock,
 };
 use crate::kernel::workqueue::wq_worker_tick;
 use core::sync::atomic::Ordering;
@@ -39,6 +41,19 @@ pub extern "C" fn scheduler_tick() {
         wq_worker_tick(curr);
     }
     rq.idle_balance.set(u8::from(idle_cpu(cpu)));
+}
+
+/// A task's run time up to now, ns: the part since its last accounting included.
+pub fn task_sched_runtime(p: TaskRef) -> u64 {
+    let mut rf = RqFlags::new();
+    let rq = task_rq_lock(p, &mut rf);
+    if task_current(rq, p) && task_on_rq_queued(p) {
+        update_rq_clock(rq);
+        (p.class().update_curr)(rq);
+    }
+    let ns = p.se.sum_exec_runtime.get();
+    task_rq_unlock(rq, p, &rf);
+    ns
 }
 
 /// Asks a CPU's running task to call the scheduler. The runqueue's lock is held.
