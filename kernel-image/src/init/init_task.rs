@@ -13,6 +13,7 @@ pub static init_task: TaskStruct = TaskStruct::new();
 /// What Linux's initialiser sets besides zeroes.
 pub fn init_task_early() {
     init_task.flags.set(PF_KTHREAD);
+    crate::include::linux::rcupdate::rcu_copy_process(&init_task);
     init_task
         .usage
         .store(2, core::sync::atomic::Ordering::Relaxed);

@@ -2,7 +2,7 @@
 //!
 //! Linux: `init/main.c` (v6.8). Kept: the order of every call whose room exists here, the two first
 //! tasks, the initcall levels with their checks, `system_state`. Left out: the rooms this kernel lacks
-//! (memory beyond the heap, files, security, RCU, cgroups). Differs: instead of an init program a workload
+//! (memory beyond the heap, files, security, cgroups). Differs: instead of an init program a workload
 //! runs as pid 1, and the machine is powered off when it returns.
 
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
@@ -21,6 +21,9 @@ use crate::include::linux::cpuhotplug::CPUHP_ONLINE;
 use crate::include::linux::cpumask::{Cpumask, nr_cpu_ids};
 use crate::include::linux::irqflags::{irqs_disabled, local_irq_disable, local_irq_enable};
 use crate::include::linux::preempt::{preempt_count, preempt_count_set};
+use crate::include::linux::rcupdate::{
+    rcu_end_inkernel_boot, rcu_init, rcu_init_tasks_generic, rcu_scheduler_starting,
+};
 use crate::include::linux::sched::PF_NO_SETAFFINITY;
 use crate::include::linux::sched::task::{CLONE_FILES, CLONE_FS};
 use crate::init::init_task::init_task_early;
@@ -31,6 +34,8 @@ use crate::kernel::kthread::{kthreadd, kthreadd_task};
 use crate::kernel::params::saved_command_line;
 use crate::kernel::pid::{find_task_by_pid, pid_idr_init};
 use crate::kernel::printk::printk::console_init;
+use crate::kernel::rcu::tree::rcu_spawn_gp_kthread;
+use crate::kernel::rcu::update::rcu_set_runtime_mode;
 use crate::kernel::reboot::kernel_power_off;
 use crate::kernel::sched::clock::sched_clock_init;
 use crate::kernel::sched::completion::{complete, wait_for_completion};
@@ -110,6 +115,7 @@ pub extern "C" fn start_kernel() -> ! {
         local_irq_disable();
     }
     workqueue_init_early();
+    rcu_init();
     early_irq_init();
     init_IRQ();
     tick_init();
@@ -136,6 +142,7 @@ pub extern "C" fn start_kernel() -> ! {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn rest_init() -> ! {
+    rcu_scheduler_starting();
     // Before kthreadd, so that it gets pid 1; it waits until kthreadd is there.
     let pid = user_mode_thread(kernel_init, VoidPtr::NULL, CLONE_FS);
     let tsk = find_task_by_pid(pid).expect("no pid 1");
@@ -162,6 +169,7 @@ extern "C" fn kernel_init(_unused: VoidPtr) -> i32 {
     set_system_state(SystemStates::FreeingInitmem);
     free_initmem();
     set_system_state(SystemStates::Running);
+    rcu_end_inkernel_boot();
     run_workload();
     set_system_state(SystemStates::PowerOff);
     kernel_power_off()
@@ -171,6 +179,7 @@ extern "C" fn kernel_init(_unused: VoidPtr) -> i32 {
 fn kernel_init_freeable() {
     smp_prepare_cpus(nr_cpu_ids.load(Ordering::Relaxed));
     workqueue_init();
+    rcu_init_tasks_generic();
     do_pre_smp_initcalls();
     smp_init();
     sched_init_smp();
@@ -185,10 +194,14 @@ struct Initcall {
 }
 
 /// Before the other CPUs, in link order of the files they are in.
-static early_initcalls: [Initcall; 2] = [
+static early_initcalls: [Initcall; 3] = [
     Initcall {
         name: "spawn_ksoftirqd",
         call: || spawn_ksoftirqd(),
+    },
+    Initcall {
+        name: "rcu_spawn_gp_kthread",
+        call: || rcu_spawn_gp_kthread(),
     },
     Initcall {
         name: "cpu_stop_init",
@@ -229,6 +242,7 @@ fn do_pre_smp_initcalls() {
 }
 
 fn do_basic_setup() {
+    rcu_set_runtime_mode();
     // Level 4.
     do_one_initcall(&Initcall {
         name: "topology_init",

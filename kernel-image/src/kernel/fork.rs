@@ -15,6 +15,7 @@ use crate::fence::shared::Shared;
 use crate::fence::void::VoidPtr;
 use crate::include::linux::errno::ENOMEM;
 use crate::include::linux::list::list_add_tail;
+use crate::include::linux::rcupdate::rcu_copy_process;
 use crate::include::linux::sched::task::{
     CLONE_UNTRACED, CLONE_VM, CSIGNAL, KernelCloneArgs, ThreadFn,
 };
@@ -76,8 +77,9 @@ fn dup_task_struct(orig: TaskRef) -> Option<TaskRef> {
         };
         tsk.stack.set(stack);
     }
-    // One reference for whoever reaps it, one for the scheduler.
-    tsk.usage.store(2, Ordering::Relaxed);
+    // RCU's users: whoever reaps it, and the scheduler; together they hold one reference.
+    tsk.rcu_users.store(2, Ordering::Relaxed);
+    tsk.usage.store(1, Ordering::Relaxed);
     tsk.thread_info.flags.store(0, Ordering::Relaxed);
     tsk.flags.set(orig.flags.get());
     for (to, from) in tsk.comm.iter().zip(&orig.comm) {
@@ -131,7 +133,8 @@ fn copy_process(args: &KernelCloneArgs) -> Result<TaskRef, i32> {
     if let Some(name) = args.name {
         p.set_comm(name);
     }
-    // A slot that is given up here goes back with both its references.
+    rcu_copy_process(p);
+    // A slot that is given up here goes back with its references.
     let give_up = |error: i32| {
         __put_task_struct(p);
         error

@@ -8,6 +8,7 @@ pub mod smp;
 pub mod softirq;
 pub mod time;
 
+pub mod context_tracking;
 pub mod cpu;
 pub mod exit;
 pub mod fork;
@@ -15,6 +16,7 @@ pub mod kreplay;
 pub mod kthread;
 pub mod locking;
 pub mod pid;
+pub mod rcu;
 pub mod sched;
 pub mod smpboot;
 pub mod stop_machine;

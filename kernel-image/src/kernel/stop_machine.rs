@@ -44,6 +44,7 @@ use crate::include::trace::events::stop::{
 use crate::kernel::cpu::{cpus_read_lock, cpus_read_unlock, lockdep_assert_cpus_held};
 use crate::kernel::kreplay::counters::{count, kreplay_counters};
 use crate::kernel::kthread::{kthread_park, kthread_unpark};
+use crate::kernel::rcu::tree::rcu_momentary_dyntick_idle;
 use crate::kernel::sched::completion::{complete, completion_done, wait_for_completion};
 use crate::kernel::sched::core::{sched_set_stop_task, wake_q_add, wake_up_q};
 use crate::kernel::smpboot::smpboot_register_percpu_thread;
@@ -323,6 +324,8 @@ extern "C" fn multi_cpu_stop(data: VoidPtr) -> i32 {
         polls += 1;
         let newstate = msdata.state.load(Ordering::Acquire);
         if newstate == curstate {
+            // Nobody shall wait for a CPU that only waits.
+            rcu_momentary_dyntick_idle();
             continue;
         }
         // One state after the other: a participant that had missed one would not have acknowledged it.

@@ -22,6 +22,7 @@ pub mod smp_types;
 pub mod spinlock;
 pub mod timer;
 pub mod tracepoint;
+pub mod types;
 // Scheduler and what builds on it.
 pub mod completion;
 pub mod cpu;
@@ -29,6 +30,7 @@ pub mod cpuhotplug;
 pub mod kthread;
 pub mod mutex;
 pub mod percpu_rwsem;
+pub mod rcupdate;
 pub mod rcuwait;
 pub mod sched;
 pub mod smpboot;

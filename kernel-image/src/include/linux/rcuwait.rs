@@ -1,26 +1,27 @@
-//! One task that waits for a condition. Linux: `include/linux/rcuwait.h`, `kernel/exit.c`
+//! One task that waits for a condition. Linux: `include/linux/rcuwait.h` and `kernel/exit.c`
 //! (`rcuwait_wake_up`), v6.8.
 //!
-//! Kept: one waiter at a time, published before it looks at the condition. Differs: the waiter cannot
-//! be freed under the waker, because tasks never are; Linux needs a read-side section for that.
+//! Kept: the pointer published before the test, the wake-up that reads it in a reader. Left out: timeouts,
+//! signals.
 
 use crate::arch::x86::include::asm::current::current;
 use crate::fence::shared::Shared;
+use crate::include::linux::rcupdate::{rcu_read_lock, rcu_read_unlock};
 use crate::include::linux::sched::{
     __set_current_state, TASK_RUNNING, TaskRef, set_current_state, smp_mb,
 };
 use crate::kernel::sched::core::{schedule, wake_up_process};
 
-/// Who waits, if anybody does.
+/// Who waits, if anybody.
 #[doc(alias = "rcuwait")]
 #[repr(C)]
 pub struct Rcuwait {
-    /// The waiter.
+    /// The task; it is not freed before a grace period after it went from here.
     pub task: Shared<Option<TaskRef>>,
 }
 
 impl Rcuwait {
-    /// Nobody waits.
+    /// Nobody.
     pub const fn new() -> Rcuwait {
         Rcuwait {
             task: Shared::new(None),
@@ -33,21 +34,26 @@ pub fn rcuwait_active(w: &Rcuwait) -> bool {
     w.task.get().is_some()
 }
 
-/// Wakes the waiter; true if there was one and it slept.
+/// Wakes who waits. The condition has been made true before.
 ///
 /// # Context
-/// Any. The condition has been made true before.
+/// Any.
+/// # Returns
+/// Whether that woke somebody.
 pub fn rcuwait_wake_up(w: &Rcuwait) -> bool {
-    // The condition before the look at the waiter; the waiter does it the other way round.
+    rcu_read_lock();
+    // The condition is written before the task is read; the waiter does the two the other way round.
     smp_mb();
-    w.task.get().is_some_and(|task| wake_up_process(task))
+    let woken = w.task.get().is_some_and(|task| wake_up_process(task));
+    rcu_read_unlock();
+    woken
 }
 
-/// Sleeps until the condition holds.
+/// Sleeps in `state` until the condition holds.
 ///
 /// # Context
-/// May sleep. Nobody else waits here.
-pub fn rcuwait_wait_event(w: &Rcuwait, condition: impl Fn() -> bool, state: u32) {
+/// May sleep; nobody else waits here.
+pub fn rcuwait_wait_event(w: &Rcuwait, mut condition: impl FnMut() -> bool, state: u32) {
     w.task.set(Some(current()));
     loop {
         set_current_state(state);

@@ -23,8 +23,10 @@ use crate::include::linux::plist::PlistNode;
 use crate::include::linux::rbtree::RbNode;
 use crate::include::linux::smp::{CSD_TYPE_TTWU, CallSingleNode};
 use crate::include::linux::spinlock::RawSpinlock;
+use crate::include::linux::types::RcuHead;
 use crate::intrusive_adapter;
 use crate::kernel::kthread::Kthread;
+use crate::kernel::rcu::tree::types::RcuNode;
 use crate::kernel::sched::core::affinity::SetAffinityPending;
 use crate::kernel::sched::sched::{CfsRq, SchedClass, TaskGroup};
 use crate::kernel::workqueue::Worker;
@@ -346,6 +348,30 @@ pub struct TaskStruct {
     pub migration_disabled: Shared<u16>,
     /// `MDF_*`.
     pub migration_flags: Shared<u16>,
+    /// How deep it is in RCU readers: (self).
+    pub rcu_read_lock_nesting: Shared<i32>,
+    /// `RCU_READ_UNLOCK_*`: what the end of the reader must report: (self).
+    pub rcu_read_unlock_special: Shared<u32>,
+    /// Place in its leaf's list while a reader of it is switched out: the leaf's lock.
+    pub rcu_node_entry: ListHead,
+    /// That leaf.
+    pub rcu_blocked_node: Shared<Option<&'static RcuNode>>,
+    /// `nvcsw` when Tasks RCU began to wait for it.
+    pub rcu_tasks_nvcsw: Shared<u64>,
+    /// Tasks RCU waits for it.
+    pub rcu_tasks_holdout: Shared<bool>,
+    /// Its index in the readers of ending tasks: (self).
+    pub rcu_tasks_idx: Shared<u32>,
+    /// Place in the list of those that Tasks RCU waits for.
+    pub rcu_tasks_holdout_list: ListHead,
+    /// How deep it is in tracing readers: (self).
+    pub trc_reader_nesting: Shared<i32>,
+    /// A grace period waits for the end of its tracing reader.
+    pub trc_reader_special: Shared<u32>,
+    /// That has been asked once in this grace period.
+    pub trc_was_marked: Shared<bool>,
+    /// Place in the list of those that Tasks Trace RCU waits for.
+    pub trc_holdout_list: ListHead,
     /// Place in the list of all tasks, whose head is in `init_task`.
     pub tasks: ListHead,
     /// Place in the list of real-time tasks to push: (rq).
@@ -382,6 +408,10 @@ pub struct TaskStruct {
     pub comm: [Shared<u8>; TASK_COMM_LEN],
     /// Protects wake-up, class and affinity; taken outside any runqueue lock.
     pub pi_lock: RawSpinlock,
+    /// Its last reference by RCU's users goes with this callback.
+    pub rcu: RcuHead,
+    /// References of RCU's users: its reaper and the scheduler. The last one waits for a grace period.
+    pub rcu_users: AtomicI32,
     /// Link of a wake_q; not null while in one.
     pub wake_q: wake_q::WakeQNode,
     /// Link of the list of free slots (ours).
@@ -425,6 +455,18 @@ impl TaskStruct {
             migration_pending: Shared::new(None),
             migration_disabled: Shared::new(0),
             migration_flags: Shared::new(0),
+            rcu_read_lock_nesting: Shared::new(0),
+            rcu_read_unlock_special: Shared::new(0),
+            rcu_node_entry: ListHead::new(),
+            rcu_blocked_node: Shared::new(None),
+            rcu_tasks_nvcsw: Shared::new(0),
+            rcu_tasks_holdout: Shared::new(false),
+            rcu_tasks_idx: Shared::new(0),
+            rcu_tasks_holdout_list: ListHead::new(),
+            trc_reader_nesting: Shared::new(0),
+            trc_reader_special: Shared::new(0),
+            trc_was_marked: Shared::new(false),
+            trc_holdout_list: ListHead::new(),
             tasks: ListHead::new(),
             pushable_tasks: PlistNode::new(),
             pushable_dl_tasks: RbNode::new(),
@@ -443,6 +485,8 @@ impl TaskStruct {
             nivcsw: Shared::new(0),
             comm: [const { Shared::new(0) }; TASK_COMM_LEN],
             pi_lock: RawSpinlock::new(),
+            rcu: RcuHead::new(),
+            rcu_users: AtomicI32::new(0),
             wake_q: wake_q::WakeQNode::new(),
             free_next: Shared::new(None),
             thread: ThreadStruct::new(),

@@ -27,6 +27,7 @@ use crate::include::linux::cpumask::{
 use crate::include::linux::errno::{EBUSY, EINVAL};
 use crate::include::linux::stop_machine::{stop_machine_cpuslocked, stop_machine_park};
 use crate::kernel::kthread::{kthread_park, kthread_unpark};
+use crate::kernel::rcu::tree::{rcutree_migrate_callbacks, rcutree_report_cpu_dead};
 use crate::kernel::smp::smp_call_function_single;
 use crate::kernel::time::tick_common::{tick_cleanup_dead_cpu, tick_handover_do_timer};
 use crate::kernel::workqueue::work_on_cpu;
@@ -104,6 +105,8 @@ pub(super) fn takedown_cpu(cpu: u32) -> i32 {
     BUG_ON!(st.state.get() != CPUHP_AP_IDLE_DEAD);
     cpuhp_bp_sync_dead(cpu);
     tick_cleanup_dead_cpu(cpu);
+    // Callbacks of RCU that it left are another one's now.
+    rcutree_migrate_callbacks(cpu);
     0
 }
 
@@ -132,8 +135,9 @@ pub extern "C" fn cpuhp_report_idle_dead() {
     let cpu = raw_smp_processor_id();
     let st = cpuhp_state.per_cpu(cpu);
     BUG_ON!(st.state.get() != CPUHP_AP_OFFLINE);
+    rcutree_report_cpu_dead();
     st.state.set(CPUHP_AP_IDLE_DEAD);
-    // This CPU may wake nobody any more, so another one completes it.
+    // RCU counts on this CPU no more, and it may wake nobody, so another one completes it.
     smp_call_function_single(
         cpu_online_mask().first(),
         cpuhp_complete_idle_dead,

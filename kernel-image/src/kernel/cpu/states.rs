@@ -15,6 +15,10 @@ use crate::include::linux::cpumask::{cpu_possible, cpu_present_mask};
 use crate::include::linux::errno::{EBUSY, EINVAL, ENOSPC};
 use crate::include::linux::mutex::Mutex;
 use crate::kernel::kreplay::stopstorm::inactive;
+use crate::kernel::rcu::tree::{
+    rcutree_dead_cpu, rcutree_dying_cpu, rcutree_offline_cpu, rcutree_online_cpu,
+    rcutree_prepare_cpu,
+};
 use crate::kernel::sched::core::hotplug::{
     sched_cpu_activate, sched_cpu_deactivate, sched_cpu_dying, sched_cpu_starting,
     sched_cpu_wait_empty,
@@ -132,6 +136,12 @@ static cpuhp_hp_states: Steps = steps(&[
         None,
     ),
     row(
+        CPUHP_RCUTREE_PREP,
+        &"RCU/tree:prepare",
+        Some(rcutree_prepare_cpu),
+        Some(rcutree_dead_cpu),
+    ),
+    row(
         CPUHP_TIMERS_PREPARE,
         &"timers:prepare",
         Some(timers_prepare_cpu),
@@ -162,6 +172,12 @@ static cpuhp_hp_states: Steps = steps(&[
         &"sched:starting",
         Some(sched_cpu_starting),
         Some(sched_cpu_dying),
+    ),
+    row(
+        CPUHP_AP_RCUTREE_DYING,
+        &"RCU/tree:dying",
+        None,
+        Some(rcutree_dying_cpu),
     ),
     row(
         CPUHP_AP_SMPCFD_DYING,
@@ -199,6 +215,12 @@ static cpuhp_hp_states: Steps = steps(&[
         &"workqueue:online",
         Some(workqueue_online_cpu),
         Some(workqueue_offline_cpu),
+    ),
+    row(
+        CPUHP_AP_RCUTREE_ONLINE,
+        &"RCU/tree:online",
+        Some(rcutree_online_cpu),
+        Some(rcutree_offline_cpu),
     ),
     row(
         CPUHP_AP_ACTIVE,

@@ -17,6 +17,7 @@ use crate::include::linux::sched::{
     PF_IDLE, TaskRef, clear_tsk_thread_flag, need_resched, set_tsk_thread_flag, smp_mb, task_cpu,
 };
 use crate::include::linux::smp::flush_smp_call_function_queue;
+use crate::kernel::context_tracking::{ct_idle_enter, ct_idle_exit};
 use crate::kernel::cpu::{cpuhp_online_idle, cpuhp_report_idle_dead};
 use crate::kernel::sched::core::affinity::set_cpus_allowed_common;
 use crate::kernel::sched::core::{resched_curr, schedule_idle};
@@ -103,8 +104,13 @@ fn default_idle_call(idle: TaskRef) {
     if need_resched() {
         local_irq_enable();
     } else {
+        // RCU need not wait for a CPU that idles.
+        ct_idle_enter();
         // `sti; hlt`: an interrupt that is already there ends the halt at once.
         native_safe_halt();
+        local_irq_disable();
+        ct_idle_exit();
+        local_irq_enable();
     }
     set_tsk_thread_flag(idle, TIF_POLLING_NRFLAG);
 }

@@ -14,8 +14,17 @@ use crate::kernel::sched::core::{default_wake_function, schedule};
 use crate::stack_pinned;
 
 /// Wakes all ordinary waiters and up to `nr_exclusive` exclusive ones.
-pub fn __wake_up(q: &'static WaitQueueHead, mode: u32, mut nr_exclusive: i32, wake_flags: i32) {
+pub fn __wake_up(q: &'static WaitQueueHead, mode: u32, nr_exclusive: i32, wake_flags: i32) {
     let _guard = q.lock.lock_irqsave();
+    __wake_up_common(q, mode, nr_exclusive, wake_flags);
+}
+
+/// Wakes everybody. The queue's lock is held.
+pub fn wake_up_all_locked(q: &'static WaitQueueHead) {
+    __wake_up_common(q, TASK_NORMAL, 0, 0);
+}
+
+fn __wake_up_common(q: &'static WaitQueueHead, mode: u32, mut nr_exclusive: i32, wake_flags: i32) {
     for curr in WaitLink::iter(&q.head) {
         let exclusive = curr.flags.get() & WQ_FLAG_EXCLUSIVE != 0;
         if (curr.func.get())(curr, mode, wake_flags) && exclusive {

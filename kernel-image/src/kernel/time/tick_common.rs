@@ -85,8 +85,9 @@ fn tick_handle_periodic(_: &'static ClockEventDevice) {
 /// # Context
 /// The timer interrupt.
 #[inline(never)]
-pub fn update_process_times(_user_tick: bool) {
+pub fn update_process_times(user_tick: bool) {
     run_local_timers();
+    crate::kernel::rcu::tree::rcu_sched_clock_irq(user_tick);
     crate::kernel::irq_work::irq_work_tick();
     crate::kernel::sched::core::scheduler_tick();
 }

@@ -4,11 +4,13 @@
 //! of a fully preemptible kernel. **Left out** device interrupts: the machine has no IOAPIC yet.
 #![expect(unsafe_code, reason = "called from assembly by name")]
 
+use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::irqflags::X86_EFLAGS_IF;
 use crate::arch::x86::include::asm::ptrace::PtRegs;
 use crate::arch::x86::kernel::{apic::apic::apic_eoi, idt};
 use crate::include::linux::preempt::preempt_count;
-use crate::include::linux::sched::need_resched;
+use crate::include::linux::sched::{is_idle_task, need_resched};
+use crate::kernel::context_tracking::{ct_irq_enter, ct_irq_exit};
 use crate::pr_warn;
 
 /// Linux allocates interrupt descriptors here; system vectors have none.
@@ -20,13 +22,33 @@ pub fn init_IRQ() {
     super::i8259::mask_8259A();
 }
 
-/// Every interrupt begins here. Linux tells RCU and lockdep; neither is here.
+/// What the beginning of an interrupt leaves for its end.
+#[doc(alias = "irqentry_state_t")]
+#[derive(Clone, Copy)]
+#[must_use]
+pub struct IrqentryState {
+    /// RCU was told that it must watch.
+    exit_rcu: bool,
+}
+
+/// Every interrupt begins here: RCU watches again if the CPU idled. Linux tells lockdep, too.
 #[inline(always)]
-pub fn irqentry_enter(_regs: &PtRegs) {}
+pub fn irqentry_enter(_regs: &PtRegs) -> IrqentryState {
+    let exit_rcu = is_idle_task(current());
+    if exit_rcu {
+        ct_irq_enter();
+    }
+    IrqentryState { exit_rcu }
+}
 
 /// Every interrupt ends here: a preemptible context that should give way is switched out before it goes on.
 #[inline(always)]
-pub fn irqentry_exit(regs: &PtRegs) {
+pub fn irqentry_exit(regs: &PtRegs, state: IrqentryState) {
+    if state.exit_rcu {
+        // The idle task is not preempted.
+        ct_irq_exit();
+        return;
+    }
     if regs.flags & X86_EFLAGS_IF != 0 && preempt_count() == 0 && need_resched() {
         crate::kernel::sched::core::preempt_schedule_irq();
     }
@@ -36,8 +58,8 @@ pub fn irqentry_exit(regs: &PtRegs) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn common_interrupt(regs: &PtRegs) {
-    irqentry_enter(regs);
+    let state = irqentry_enter(regs);
     apic_eoi();
     pr_warn!("common_interrupt: No irq handler for vector");
-    irqentry_exit(regs);
+    irqentry_exit(regs, state);
 }

@@ -55,40 +55,40 @@ pub fn native_stop_other_cpus() {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sysvec_reschedule_ipi(regs: &PtRegs) {
-    irqentry_enter(regs);
+    let state = irqentry_enter(regs);
     apic_eoi();
     trace_reschedule_entry(RESCHEDULE_VECTOR);
     crate::kernel::sched::core::scheduler_ipi();
     trace_reschedule_exit(RESCHEDULE_VECTOR);
-    irqentry_exit(regs);
+    irqentry_exit(regs, state);
 }
 
 /// A call queued by `smp_call_function_many`.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sysvec_call_function(regs: &PtRegs) {
-    irqentry_enter(regs);
+    let state = irqentry_enter(regs);
     irq_enter();
     apic_eoi();
     trace_call_function_entry(CALL_FUNCTION_VECTOR);
     crate::kernel::smp::generic_smp_call_function_single_interrupt();
     trace_call_function_exit(CALL_FUNCTION_VECTOR);
     irq_exit();
-    irqentry_exit(regs);
+    irqentry_exit(regs, state);
 }
 
 /// A call or a wake-up queued for this CPU alone.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sysvec_call_function_single(regs: &PtRegs) {
-    irqentry_enter(regs);
+    let state = irqentry_enter(regs);
     irq_enter();
     apic_eoi();
     trace_call_function_single_entry(CALL_FUNCTION_SINGLE_VECTOR);
     crate::kernel::smp::generic_smp_call_function_single_interrupt();
     trace_call_function_single_exit(CALL_FUNCTION_SINGLE_VECTOR);
     irq_exit();
-    irqentry_exit(regs);
+    irqentry_exit(regs, state);
 }
 
 /// Asks this CPU for an interrupt in which its irq_works run.

@@ -167,6 +167,7 @@ pub unsafe extern "C" fn start_secondary() -> ! {
     crate::kernel::cpu::cpuhp_ap_sync_alive();
     apic::setup_local_APIC();
     let cpu = smp_processor_id();
+    crate::kernel::rcu::tree::rcutree_report_cpu_starting(cpu);
     crate::kernel::cpu::notify_cpu_starting(cpu);
     set_cpu_online(cpu, true);
     local_irq_enable();

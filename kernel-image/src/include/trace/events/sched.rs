@@ -1,6 +1,6 @@
 //! The scheduler's tracepoints. Linux: `include/trace/events/sched.h` (v6.8).
 //!
-//! Kept: the seven events the tracer records by default, with Linux's arguments and places. Left out:
+//! Kept: the seven events the tracer records by default and sched_process_free, with Linux's arguments and places. Left out:
 //! statistics, PI and NUMA events. Differs: a tracepoint is one `nop` (see `linux/tracepoint.rs`).
 
 use crate::include::linux::sched::TaskRef;
@@ -81,4 +81,10 @@ pub fn trace_sched_kthread_work_execute_end(work: &KthreadWork, function: Kthrea
         work,
         function as usize
     );
+}
+
+/// Its last user is gone: a grace period after its end.
+#[inline(always)]
+pub fn trace_sched_process_free(p: TaskRef) {
+    tracepoint!("sched:sched_process_free", p);
 }

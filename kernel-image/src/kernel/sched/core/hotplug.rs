@@ -11,15 +11,16 @@ use super::affinity::{__migrate_task, select_fallback_rq};
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::fence::percpu::PerCpu;
 use crate::fence::void::VoidPtr;
-use crate::include::linux::cpumask::{NR_CPUS, cpu_dying, cpu_online_mask, set_cpu_active};
+use crate::include::linux::cpumask::{NR_CPUS, cpu_dying, set_cpu_active};
 use crate::include::linux::preempt::{preempt_disable, preempt_enable};
 use crate::include::linux::rcuwait::{rcuwait_active, rcuwait_wait_event, rcuwait_wake_up};
 use crate::include::linux::sched::task::{get_task_struct, put_task_struct};
 use crate::include::linux::sched::{TASK_UNINTERRUPTIBLE, TaskRef, TaskStruct, TasksLink};
 use crate::include::linux::spinlock::{raw_spin_lock_irq, raw_spin_unlock_irq};
-use crate::include::linux::stop_machine::{CpuStopWork, stop_one_cpu, stop_one_cpu_nowait};
+use crate::include::linux::stop_machine::{CpuStopWork, stop_one_cpu_nowait};
 use crate::init::init_task::init_task;
 use crate::kernel::kthread::kthread_is_per_cpu;
+use crate::kernel::rcu::tree::synchronize_rcu;
 use crate::kernel::sched::sched::{
     BalanceCallback, RqFlags, RqRef, SCHED_CLASSES, cpu_of, cpu_rq, is_migration_disabled,
     raw_spin_rq_lock, raw_spin_rq_unlock, rq_lock_irqsave, rq_unlock_irqrestore, same_rq,
@@ -183,24 +184,13 @@ pub fn sched_cpu_deactivate(cpu: u32) -> i32 {
     set_cpu_active(cpu, false);
     balance_push_set(cpu, true);
     // Whoever still takes the CPU for active has its preemption off: wait for all of them.
-    synchronize_active_users();
+    synchronize_rcu();
     let mut rf = RqFlags::new();
     rq_lock_irqsave(rq, &mut rf);
     BUG_ON!(!rq.rd().span.get().test(cpu));
     set_rq_offline(rq);
     rq_unlock_irqrestore(rq, &rf);
     0
-}
-
-extern "C" fn passed(_: VoidPtr) -> i32 {
-    0
-}
-
-/// Waits until every CPU has switched tasks once (`synchronize_rcu` for sections that do not preempt).
-fn synchronize_active_users() {
-    for cpu in cpu_online_mask().iter() {
-        stop_one_cpu(cpu, passed, VoidPtr::NULL);
-    }
 }
 
 /// The hotplug thread waits until all tasks have left.

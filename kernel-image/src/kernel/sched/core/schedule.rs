@@ -2,7 +2,7 @@
 //!
 //! Linux: `kernel/sched/core.c` (v6.8): `__schedule`, `schedule*`, `preempt_schedule*`, `pick_next_task`.
 //! Kept: the whole path with its fast way for fair-only queues, the retry, switch counts, the state
-//! rule (a preempted task that was about to sleep stays queued). Left out: signals, RCU notes, block
+//! rule (a preempted task that was about to sleep stays queued). Left out: signals, block
 //! plugs, core scheduling, PSI. Differs: nothing else.
 //! Locks: takes the runqueue's lock; `context_switch` or the end of `__schedule` releases it.
 
@@ -23,6 +23,7 @@ use crate::include::linux::sched::{
 };
 use crate::include::linux::spinlock::raw_spin_unlock_irq;
 use crate::include::trace::events::sched::trace_sched_switch;
+use crate::kernel::rcu::tree_plugin::rcu_note_context_switch;
 use crate::kernel::sched::fair::{Pick, fair_sched_class, pick_next_task_fair};
 use crate::kernel::sched::idle::idle_sched_class;
 use crate::kernel::sched::sched::{
@@ -71,6 +72,7 @@ extern "C" fn __schedule(preempt: bool) {
     schedule_debug(prev);
 
     local_irq_disable();
+    rcu_note_context_switch(preempt);
     raw_spin_rq_lock(rq);
     // Pairs with the waker: it writes its condition and then reads our state; we have written our
     // state and now look whether we still may sleep.

@@ -12,9 +12,9 @@ use crate::arch::x86::include::asm::switch_to::switch_to;
 use crate::include::linux::preempt::{
     FORK_PREEMPT_COUNT, PREEMPT_OFFSET, preempt_count, preempt_count_set, preempt_enable,
 };
-use crate::include::linux::sched::task::put_task_struct;
 use crate::include::linux::sched::{TASK_DEAD, TaskRef};
 use crate::include::linux::spinlock::raw_spin_unlock_irq;
+use crate::kernel::exit::put_task_struct_rcu_user;
 use crate::kernel::fork::put_task_stack;
 use crate::kernel::sched::sched::{RqRef, this_rq};
 use core::sync::atomic::Ordering;
@@ -62,7 +62,7 @@ pub extern "C" fn finish_task_switch(prev: TaskRef) -> RqRef {
             task_dead(prev);
         }
         put_task_stack(prev);
-        put_task_struct(prev);
+        put_task_struct_rcu_user(prev);
     }
     rq
 }

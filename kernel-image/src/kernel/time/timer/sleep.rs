@@ -14,7 +14,7 @@ use crate::include::linux::hrtimer::{
 use crate::include::linux::jiffies::{TICK_NSEC, msecs_to_jiffies};
 use crate::include::linux::ktime::{Ktime, NSEC_PER_USEC};
 use crate::include::linux::sched::{
-    __set_current_state, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef, set_current_state,
+    __set_current_state, TASK_IDLE, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef, set_current_state,
 };
 use crate::kernel::sched::clock::sched_clock;
 use crate::kernel::sched::core::{schedule, wake_up_process};
@@ -82,6 +82,12 @@ pub fn schedule_timeout(timeout: u64) -> u64 {
 /// Sleeps for at least so many ticks.
 pub fn schedule_timeout_uninterruptible(timeout: u64) -> u64 {
     set_current_state(TASK_UNINTERRUPTIBLE);
+    schedule_timeout(timeout)
+}
+
+/// The same, not counted as load.
+pub fn schedule_timeout_idle(timeout: u64) -> u64 {
+    set_current_state(TASK_IDLE);
     schedule_timeout(timeout)
 }
 

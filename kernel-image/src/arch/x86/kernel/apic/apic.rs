@@ -194,14 +194,14 @@ pub fn setup_secondary_APIC_clock() {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sysvec_apic_timer_interrupt(regs: &PtRegs) {
-    irqentry_enter(regs);
+    let state = irqentry_enter(regs);
     irq_enter();
     apic_eoi();
     trace_local_timer_entry(LOCAL_TIMER_VECTOR);
     local_apic_timer_interrupt();
     trace_local_timer_exit(LOCAL_TIMER_VECTOR);
     irq_exit();
-    irqentry_exit(regs);
+    irqentry_exit(regs, state);
 }
 
 fn local_apic_timer_interrupt() {
@@ -222,24 +222,24 @@ fn local_apic_timer_interrupt() {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sysvec_spurious_apic_interrupt(regs: &PtRegs) {
-    irqentry_enter(regs);
+    let state = irqentry_enter(regs);
     pr_info!(
         "Spurious APIC interrupt on CPU#{}, should never happen.",
         raw_smp_processor_id()
     );
-    irqentry_exit(regs);
+    irqentry_exit(regs, state);
 }
 
 /// The APIC saw an illegal vector or register.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sysvec_error_interrupt(regs: &PtRegs) {
-    irqentry_enter(regs);
+    let state = irqentry_enter(regs);
     irq_enter();
     apic_write(APIC_ESR, 0);
     let status = apic_read(APIC_ESR);
     apic_eoi();
     pr_info!("APIC error on CPU{}: {status:02x}", raw_smp_processor_id());
     irq_exit();
-    irqentry_exit(regs);
+    irqentry_exit(regs, state);
 }
