@@ -11,6 +11,7 @@ pub mod hotplug;
 pub mod idle;
 pub mod kunit;
 pub mod pipe;
+pub mod rcutorture;
 pub mod rt;
 pub mod schbench;
 pub mod stopstorm;
@@ -47,6 +48,7 @@ workloads! {
     "idle" idle::run,
     "kunit" kunit::run,
     "lkdtm" crate::drivers::misc::lkdtm::run,
+    "rcutorture" rcutorture::run,
     "rt" rt::run,
     "schbench" schbench::run,
     "stopstorm" stopstorm::run,

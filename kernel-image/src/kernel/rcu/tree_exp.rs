@@ -228,7 +228,6 @@ pub extern "C" fn synchronize_rcu_expedited() {
         rcu_seq_start(&rcu_state.expedited_sequence);
         sync_exp_reset_tree();
         for rnp in rcu_for_each_leaf_node() {
-            WARN_ON_ONCE!(rnp.exp_tasks.get().is_some());
             if rnp.expmask.get() != 0 {
                 sync_rcu_exp_select_node_cpus(rnp);
             }

@@ -100,14 +100,14 @@ pub fn arch_irq_work_raise() {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sysvec_irq_work(regs: &PtRegs) {
-    irqentry_enter(regs);
+    let state = irqentry_enter(regs);
     irq_enter();
     apic_eoi();
     trace_irq_work_entry(IRQ_WORK_VECTOR);
     crate::kernel::irq_work::irq_work_run();
     trace_irq_work_exit(IRQ_WORK_VECTOR);
     irq_exit();
-    irqentry_exit(regs);
+    irqentry_exit(regs, state);
 }
 
 /// Another CPU panics or powers off.

@@ -1,0 +1,2 @@
+//! Locks that sleep, played as Linux's `locktorture` does.
+pub fn run() {}
