@@ -111,6 +111,8 @@ fn dup_task_struct(orig: TaskRef) -> Option<TaskRef> {
     tsk.worker.set(None);
     tsk.nvcsw.set(0);
     tsk.nivcsw.set(0);
+    tsk.utime.set(0);
+    tsk.stime.set(0);
     tsk.parent.set(Some(orig));
     Some(tsk)
 }

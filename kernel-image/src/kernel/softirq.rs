@@ -3,7 +3,7 @@
 //! Linux: kernel/softirq.c, v6.8. **Kept** the limits (10 restarts, 2 ms), ksoftirqd taking over, the counts in
 //! preempt_count. **Differs** handlers run on the interrupted stack. **Left out** tasklets, RT.
 //! **Locks** none; everything is per CPU with interrupts off.
-use crate::arch::x86::include::asm::current::pcpu_hot;
+use crate::arch::x86::include::asm::current::{current, pcpu_hot};
 use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
 use crate::include::linux::cpumask::NR_CPUS;
@@ -13,10 +13,12 @@ use crate::include::linux::irqflags::{
 };
 use crate::include::linux::jiffies::{jiffies, msecs_to_jiffies, time_before};
 use crate::include::linux::preempt::*;
-use crate::include::linux::sched::{TaskRef, need_resched};
+use crate::include::linux::sched::{TaskRef, cond_resched, is_idle_task, need_resched};
+use crate::include::linux::smp::smp_processor_id;
 use crate::include::linux::smpboot::SmpHotplugThread;
-use crate::kernel::sched::core::wake_up_process;
+use crate::kernel::sched::core::{idle_cpu, wake_up_process};
 use crate::kernel::smpboot::smpboot_register_percpu_thread;
+use crate::kernel::time::tick_sched::{tick_irq_enter, tick_nohz_irq_exit};
 use crate::{BUG_ON, WARN_ON_ONCE, pr_err};
 
 /// Longest time in one run of softirqs, in jiffies.
@@ -166,7 +168,10 @@ fn handle_softirq(nr: u32) {
 #[inline(always)]
 pub fn irq_enter() {
     __preempt_count_add(HARDIRQ_OFFSET);
-    crate::kernel::time::tick_sched::tick_irq_enter();
+    // Not one that interrupts another, or a softirq.
+    if is_idle_task(current()) && hardirq_count() | softirq_count() == HARDIRQ_OFFSET {
+        tick_irq_enter();
+    }
 }
 
 /// A hard interrupt ends: what it raised runs now.
@@ -175,6 +180,14 @@ pub fn irq_exit() {
     __preempt_count_sub(HARDIRQ_OFFSET);
     if !in_interrupt() && local_softirq_pending() != 0 {
         invoke_softirq();
+    }
+    tick_irq_exit();
+}
+
+/// The idle loop goes on, unless the interrupt found something to run.
+fn tick_irq_exit() {
+    if idle_cpu(smp_processor_id()) && !need_resched() && !in_hardirq() {
+        tick_nohz_irq_exit();
     }
 }
 
@@ -192,6 +205,9 @@ extern "C" fn run_ksoftirqd(_cpu: u32) {
     local_irq_disable();
     if local_softirq_pending() != 0 {
         __do_softirq();
+        local_irq_enable();
+        cond_resched();
+        return;
     }
     local_irq_enable();
 }

@@ -21,6 +21,8 @@ pub enum ClockEventState {
     CLOCK_EVT_STATE_PERIODIC,
     /// Waiting for one expiry.
     CLOCK_EVT_STATE_ONESHOT,
+    /// Ready for single expiries, with none set.
+    CLOCK_EVT_STATE_ONESHOT_STOPPED,
 }
 
 /// Handles an event of the device, or changes what it does.
@@ -40,6 +42,8 @@ pub struct ClockEventDevice {
     pub set_state_periodic: Shared<Option<DeviceFn>>,
     /// Prepares for single expiries.
     pub set_state_oneshot: Shared<Option<DeviceFn>>,
+    /// Stops until the next single expiry.
+    pub set_state_oneshot_stopped: Shared<Option<DeviceFn>>,
     /// Switches off.
     pub set_state_shutdown: Shared<Option<DeviceFn>>,
     /// The programmed expiry.
@@ -68,6 +72,7 @@ impl ClockEventDevice {
             set_next_event: Shared::new(None),
             set_state_periodic: Shared::new(None),
             set_state_oneshot: Shared::new(None),
+            set_state_oneshot_stopped: Shared::new(None),
             set_state_shutdown: Shared::new(None),
             next_event: Shared::new(0),
             max_delta_ns: Shared::new(0),

@@ -28,6 +28,11 @@ pub fn time_after_eq(a: u64, b: u64) -> bool {
     (a.wrapping_sub(b) as i64) >= 0
 }
 
+/// Whether `a` is `b` or earlier.
+pub fn time_before_eq(a: u64, b: u64) -> bool {
+    time_after_eq(b, a)
+}
+
 /// Milliseconds to ticks, rounded up.
 pub const fn msecs_to_jiffies(ms: u64) -> u64 {
     ms.saturating_mul(HZ).div_ceil(1000)

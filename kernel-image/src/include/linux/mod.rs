@@ -27,6 +27,7 @@ pub mod types;
 pub mod completion;
 pub mod cpu;
 pub mod cpuhotplug;
+pub mod kernel;
 pub mod kthread;
 pub mod mutex;
 pub mod percpu_rwsem;

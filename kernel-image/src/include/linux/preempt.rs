@@ -1,6 +1,6 @@
 //! The preemption count and the points where a kernel thread may be preempted.
 //!
-//! Linux: include/linux/preempt.h, v6.8, with CONFIG_PREEMPT ("preempt=full").
+//! Linux: include/linux/preempt.h, v6.8, with CONFIG_PREEMPT_DYNAMIC.
 //! **Kept** the bit layout: 8 bits preemption, 8 softirq, 4 hardirq, 4 NMI.
 pub use crate::arch::x86::include::asm::preempt::{
     __preempt_count_add, __preempt_count_dec_and_test, __preempt_count_sub, PREEMPT_NEED_RESCHED,
@@ -83,7 +83,7 @@ pub fn preempt_disable() {
 #[inline(always)]
 pub fn preempt_enable() {
     if __preempt_count_dec_and_test() {
-        crate::kernel::sched::core::preempt_schedule();
+        crate::kernel::sched::core::preempt_dynamic::dynamic_preempt_schedule();
     }
 }
 
@@ -108,6 +108,6 @@ pub fn preempt_count_sub(n: u32) {
 /// Preempts now if that is allowed and due.
 pub fn preempt_check_resched() {
     if should_resched(0) {
-        crate::kernel::sched::core::preempt_schedule();
+        crate::kernel::sched::core::preempt_dynamic::dynamic_preempt_schedule();
     }
 }

@@ -400,6 +400,10 @@ pub struct TaskStruct {
     pub worker_private: Shared<Option<&'static Kthread>>,
     /// The worker it is, if it is one: (self).
     pub worker: Shared<Option<&'static Worker>>,
+    /// Ticks in user mode, ns: (self).
+    pub utime: Shared<u64>,
+    /// Ticks in kernel mode, ns: (self).
+    pub stime: Shared<u64>,
     /// Voluntary switches.
     pub nvcsw: Shared<u64>,
     /// Involuntary switches.
@@ -481,6 +485,8 @@ impl TaskStruct {
             parent: Shared::new(None),
             worker_private: Shared::new(None),
             worker: Shared::new(None),
+            utime: Shared::new(0),
+            stime: Shared::new(0),
             nvcsw: Shared::new(0),
             nivcsw: Shared::new(0),
             comm: [const { Shared::new(0) }; TASK_COMM_LEN],
@@ -679,8 +685,4 @@ pub fn test_tsk_need_resched(p: TaskRef) -> bool {
     test_tsk_thread_flag(p, TIF_NEED_RESCHED)
 }
 
-/// A point where voluntary preemption would happen; nothing to do with full preemption, as Linux with
-/// `preempt=full`.
-pub fn cond_resched() -> i32 {
-    0
-}
+pub use crate::kernel::sched::core::preempt_dynamic::cond_resched;

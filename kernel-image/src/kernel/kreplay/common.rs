@@ -3,8 +3,9 @@
 
 use crate::include::linux::cpumask::{NR_CPUS, cpu_online_mask};
 use crate::include::linux::kthread::kthread_should_stop;
+use crate::include::linux::preempt::preemptible;
 use crate::include::linux::sched::{
-    __set_current_state, TASK_INTERRUPTIBLE, TASK_RUNNING, set_current_state,
+    __set_current_state, TASK_INTERRUPTIBLE, TASK_RUNNING, cond_resched, set_current_state,
 };
 use crate::include::linux::wait::WaitQueueHead;
 use crate::kernel::sched::core::schedule;
@@ -102,13 +103,17 @@ pub fn next_cpu(cpu: u32) -> u32 {
     }
 }
 
-/// So many turns of arithmetic that the compiler cannot see through.
+/// So many turns of arithmetic that the compiler cannot see through. The workloads stand for user space, which an
+/// interrupt preempts in every mode of `preempt=`: where the kernel's threads are not, the end of the turns is.
 pub fn compute(turns: u32, seed: u64) -> u64 {
     let mut x = seed | 1;
     for _ in 0..turns {
         x ^= x << 13;
         x ^= x >> 7;
         x ^= x << 17;
+    }
+    if preemptible() {
+        cond_resched();
     }
     core::hint::black_box(x)
 }

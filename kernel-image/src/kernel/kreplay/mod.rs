@@ -16,6 +16,7 @@ pub mod rt;
 pub mod schbench;
 pub mod stopstorm;
 pub mod table;
+pub mod timers;
 
 use crate::arch::x86::include::asm::current::current;
 use crate::include::linux::sched::CommBuf;
@@ -52,6 +53,7 @@ workloads! {
     "rt" rt::run,
     "schbench" schbench::run,
     "stopstorm" stopstorm::run,
+    "timers" timers::run,
 }
 
 /// Their names, NUL-terminated: a tool that starts this kernel finds out what it may ask for.

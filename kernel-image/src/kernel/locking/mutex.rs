@@ -8,6 +8,7 @@
 use crate::arch::x86::include::asm::current::current;
 use crate::fence::shared::Shared;
 use crate::fence::stack_pinned::StackObject;
+use crate::include::linux::kernel::might_sleep;
 use crate::include::linux::list::{ListHead, list_add_tail, list_del_init, list_empty};
 use crate::include::linux::mutex::Mutex;
 use crate::include::linux::sched::wake_q::WakeQHead;
@@ -40,6 +41,7 @@ impl Mutex {
     /// # Context
     /// May sleep.
     pub fn lock(&'static self) {
+        might_sleep();
         if self.trylock() {
             return;
         }

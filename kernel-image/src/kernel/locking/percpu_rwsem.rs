@@ -5,6 +5,7 @@
 //! Locks: the semaphore's own.
 
 use crate::WARN_ON_ONCE;
+use crate::include::linux::kernel::might_sleep;
 use crate::include::linux::percpu_rwsem::PercpuRwSemaphore;
 use crate::kernel::sched::wait::{wait_event, wake_up_all};
 
@@ -14,6 +15,7 @@ impl PercpuRwSemaphore {
     /// # Context
     /// May sleep.
     pub fn down_read(&'static self) {
+        might_sleep();
         wait_event(&self.waiters, || {
             let _guard = self.lock.lock();
             let free = !self.writing.get() && self.block.get() == 0;
@@ -42,6 +44,7 @@ impl PercpuRwSemaphore {
     /// # Context
     /// May sleep.
     pub fn down_write(&'static self) {
+        might_sleep();
         {
             let _guard = self.lock.lock();
             self.block.inc();

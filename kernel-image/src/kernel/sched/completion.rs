@@ -6,6 +6,7 @@
 
 use crate::arch::x86::include::asm::current::current;
 use crate::include::linux::completion::Completion;
+use crate::include::linux::kernel::might_sleep;
 use crate::include::linux::sched::{__set_current_state, TASK_UNINTERRUPTIBLE};
 use crate::include::linux::spinlock::{raw_spin_lock_irq, raw_spin_unlock_irq};
 use crate::include::linux::swait::SwaitQueue;
@@ -63,6 +64,7 @@ pub fn wait_for_completion_state(x: &'static Completion, state: u32) {
 }
 
 fn wait_for_common(x: &'static Completion, state: u32) {
+    might_sleep();
     stack_pinned!(let wait = SwaitQueue::new(current()));
     raw_spin_lock_irq(&x.wait.lock);
     if x.done.get() == 0 {

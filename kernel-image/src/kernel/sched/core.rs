@@ -6,9 +6,11 @@
 //! - `wakeup`: `try_to_wake_up`, wake lists, wake queues, waiting until a task is off its CPU.
 //! - `balance_callback`: what classes leave for the end of a section of the lock.
 //! - `affinity`: masks and the moves they cause, `migration_cpu_stop`.
+//! - `nohz`: CPUs that do not tick; `nr_running` and its relatives.
 //! - `push`: the running task pushed away by the stopper.
 //! - `params`: policies, nice, weights, the stop task.
 //! - `group`: groups of tasks.
+//! - `preempt_dynamic`: where kernel code may be preempted, `preempt=`.
 //! - `fork`: a task's birth. `tick`: the timer. `init`: start-up. `hotplug`: CPUs coming and going.
 //!
 //! Kept, left out, differs: see the head of each file.
@@ -19,7 +21,9 @@ pub mod fork;
 pub mod group;
 pub mod hotplug;
 pub mod init;
+pub mod nohz;
 pub mod params;
+pub mod preempt_dynamic;
 pub mod push;
 pub mod queue;
 pub mod schedule;
@@ -37,6 +41,10 @@ pub use group::{
     sched_release_group,
 };
 pub use init::{init_idle, sched_init, sched_init_smp};
+pub use nohz::{
+    get_nohz_timer_target, nr_context_switches, nr_iowait, nr_iowait_cpu, nr_running,
+    single_task_running, wake_up_nohz_cpu,
+};
 pub use params::{
     SchedAttr, SchedParam, sched_set_fifo, sched_set_fifo_low, sched_set_normal,
     sched_set_stop_task, sched_setattr_nocheck, sched_setscheduler_nocheck, set_load_weight,

@@ -12,6 +12,7 @@ pub mod eevdf;
 pub mod entity;
 pub mod group;
 pub mod load;
+pub mod nohz;
 pub mod select;
 
 use crate::fence::shared::Shared;
@@ -44,6 +45,7 @@ use load::{
     migrate_se_pelt_lag, remove_entity_load_avg, se_update_runnable, update_cfs_group,
     update_load_avg, util_est_dequeue, util_est_enqueue, util_est_update,
 };
+pub use nohz::{nohz_balance_enter_idle, nohz_balance_exit_idle, nohz_idle_cpus};
 
 /// The class.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]

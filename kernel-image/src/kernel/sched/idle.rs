@@ -1,8 +1,8 @@
 //! The idle class and the idle loop.
 //!
 //! Linux: `kernel/sched/idle.c` (v6.8). Kept: the class, the loop with its polling flag, the re-check
-//! before the halt, the call list taken on the way out, the end of a CPU that went offline. Left out: cpuidle drivers,
-//! forced idle, tickless idle unless `kernel/time` brings it. Differs: nothing else.
+//! before the halt, the stop of the tick before it, the call list taken on the way out, the end of a CPU that went
+//! offline. Left out: cpuidle drivers, forced idle. Differs: nothing else.
 //! Locks: the runqueue's lock is held in every hook of the class.
 
 use crate::arch::x86::include::asm::current::current;
@@ -22,6 +22,9 @@ use crate::kernel::cpu::{cpuhp_online_idle, cpuhp_report_idle_dead};
 use crate::kernel::sched::core::affinity::set_cpus_allowed_common;
 use crate::kernel::sched::core::{resched_curr, schedule_idle};
 use crate::kernel::sched::sched::{RqRef, SchedClass};
+use crate::kernel::time::tick_sched::{
+    tick_nohz_idle_enter, tick_nohz_idle_exit, tick_nohz_idle_stop_tick,
+};
 use crate::{BUG, pr_err};
 
 /// The class.
@@ -73,9 +76,11 @@ pub fn cpu_startup_entry(state: CpuhpState) -> ! {
 fn do_idle() {
     let idle = current();
     set_tsk_thread_flag(idle, TIF_POLLING_NRFLAG);
+    tick_nohz_idle_enter();
     while !need_resched() {
         local_irq_disable();
         if !cpu_online(raw_smp_processor_id()) {
+            tick_nohz_idle_stop_tick();
             cpuhp_report_idle_dead();
             arch_cpu_idle_dead();
         }
@@ -83,6 +88,7 @@ fn do_idle() {
     }
     // The flag was set from outside without touching our preempt_count.
     set_preempt_need_resched();
+    tick_nohz_idle_exit();
     clear_tsk_thread_flag(idle, TIF_POLLING_NRFLAG);
     // Wake-ups that were queued on the strength of the polling flag alone.
     smp_mb();
@@ -95,6 +101,7 @@ fn cpuidle_idle_call(idle: TaskRef) {
         local_irq_enable();
         return;
     }
+    tick_nohz_idle_stop_tick();
     default_idle_call(idle);
 }
 

@@ -7,16 +7,18 @@
 //! - `pelt`: load tracking's series; who attaches where is in `fair/load`.
 //! - `wait`, `swait`, `completion`: how tasks wait for each other.
 //! - `topology`: root domains: which CPUs are balanced with which.
-//! - `clock`: the scheduler's view of time.
+//! - `clock`: the scheduler's view of time. `loadavg`, `cputime`: what became of it.
 
 pub mod clock;
 pub mod completion;
 pub mod core;
 pub mod cpupri;
+pub mod cputime;
 pub mod deadline;
 pub mod fair;
 pub mod features;
 pub mod idle;
+pub mod loadavg;
 pub mod pelt;
 pub mod rt;
 pub mod sched;

@@ -5,6 +5,7 @@
 //! Locks: the queue's own, with interrupts off; waking takes `pi_lock` inside it.
 
 use crate::arch::x86::include::asm::current::current;
+use crate::include::linux::kernel::might_sleep;
 use crate::include::linux::list::{list_add, list_add_tail, list_del_init, list_empty};
 use crate::include::linux::sched::{
     __set_current_state, TASK_NORMAL, TASK_RUNNING, TASK_UNINTERRUPTIBLE, set_current_state,
@@ -95,6 +96,7 @@ pub fn wait_event_exclusive(q: &'static WaitQueueHead, condition: impl Fn() -> b
 }
 
 fn __wait_event(q: &'static WaitQueueHead, condition: impl Fn() -> bool, flags: u32) {
+    might_sleep();
     if condition() {
         return;
     }

@@ -37,6 +37,7 @@ pub fn clockevents_switch_state(dev: &'static ClockEventDevice, state: ClockEven
         CLOCK_EVT_STATE_SHUTDOWN => dev.set_state_shutdown.get(),
         CLOCK_EVT_STATE_PERIODIC => dev.set_state_periodic.get(),
         CLOCK_EVT_STATE_ONESHOT => dev.set_state_oneshot.get(),
+        CLOCK_EVT_STATE_ONESHOT_STOPPED => dev.set_state_oneshot_stopped.get(),
     };
     if let Some(change) = change {
         change(dev);

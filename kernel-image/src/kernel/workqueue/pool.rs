@@ -29,7 +29,7 @@ use crate::include::linux::list::{
 use crate::include::linux::mutex::Mutex;
 use crate::include::linux::sched::TaskRef;
 use crate::include::linux::spinlock::{RawSpinlock, raw_spin_lock_irq, raw_spin_unlock_irq};
-use crate::include::linux::timer::{TimerList, del_timer, mod_timer, timer_setup};
+use crate::include::linux::timer::{TimerList, del_timer_sync, mod_timer, timer_setup};
 use crate::include::linux::wait::WaitQueueHead;
 use crate::include::linux::workqueue::{
     WORKER_DESC_LEN, WorkFunc, WorkLink, WorkStruct, WorkqueueStruct, cancel_work_sync, queue_work,
@@ -763,9 +763,9 @@ pub(super) fn put_unbound_pool(pool: &'static WorkerPool) {
     if wait {
         wait_for_completion(detached);
     }
-    del_timer(&pool.idle_timer);
+    del_timer_sync(&pool.idle_timer);
     cancel_work_sync(&pool.idle_cull_work);
-    del_timer(&pool.mayday_timer);
+    del_timer_sync(&pool.mayday_timer);
     list_add(&pool.hash_node, &free_pools);
 }
 

@@ -32,7 +32,7 @@ use crate::include::linux::sched::{
 use crate::include::linux::spinlock::{
     raw_spin_lock, raw_spin_lock_irq, raw_spin_unlock, raw_spin_unlock_irq,
 };
-use crate::include::linux::timer::{del_timer, mod_timer};
+use crate::include::linux::timer::{del_timer_sync, mod_timer};
 use crate::include::linux::workqueue::{
     WORK_STRUCT_LINKED, WQ_CPU_INTENSIVE, WorkLink, WorkStruct,
 };
@@ -202,7 +202,7 @@ fn maybe_create_worker(pool: &'static WorkerPool) {
                 break;
             }
         }
-        del_timer(&pool.mayday_timer);
+        del_timer_sync(&pool.mayday_timer);
         raw_spin_lock_irq(&pool.lock);
         // Somebody may have taken the new worker already: then once more.
     }

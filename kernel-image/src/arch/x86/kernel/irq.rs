@@ -1,16 +1,16 @@
 //! Interrupt entry and exit, and interrupts that nobody expects.
 //!
 //! Linux: arch/x86/kernel/irq.c, irqinit.c, kernel/entry/common.c (irqentry_*), v6.8. **Kept** the exit rule
-//! of a fully preemptible kernel. **Left out** device interrupts: the machine has no IOAPIC yet.
+//! of a preemptible kernel, switched by `preempt=`. **Left out** device interrupts: the machine has no IOAPIC yet.
 #![expect(unsafe_code, reason = "called from assembly by name")]
 
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::irqflags::X86_EFLAGS_IF;
 use crate::arch::x86::include::asm::ptrace::PtRegs;
 use crate::arch::x86::kernel::{apic::apic::apic_eoi, idt};
-use crate::include::linux::preempt::preempt_count;
-use crate::include::linux::sched::{is_idle_task, need_resched};
+use crate::include::linux::sched::is_idle_task;
 use crate::kernel::context_tracking::{ct_irq_enter, ct_irq_exit};
+use crate::kernel::sched::core::preempt_dynamic::dynamic_irqentry_exit_cond_resched;
 use crate::pr_warn;
 
 /// Linux allocates interrupt descriptors here; system vectors have none.
@@ -49,8 +49,8 @@ pub fn irqentry_exit(regs: &PtRegs, state: IrqentryState) {
         ct_irq_exit();
         return;
     }
-    if regs.flags & X86_EFLAGS_IF != 0 && preempt_count() == 0 && need_resched() {
-        crate::kernel::sched::core::preempt_schedule_irq();
+    if regs.flags & X86_EFLAGS_IF != 0 {
+        dynamic_irqentry_exit_cond_resched();
     }
 }
 

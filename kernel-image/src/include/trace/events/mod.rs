@@ -4,4 +4,5 @@ pub mod ipi;
 pub mod irq_vectors;
 pub mod sched;
 pub mod stop;
+pub mod timer;
 pub mod workqueue;

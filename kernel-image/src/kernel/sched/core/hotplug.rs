@@ -21,12 +21,15 @@ use crate::include::linux::stop_machine::{CpuStopWork, stop_one_cpu_nowait};
 use crate::init::init_task::init_task;
 use crate::kernel::kthread::kthread_is_per_cpu;
 use crate::kernel::rcu::tree::synchronize_rcu;
+use crate::kernel::sched::fair::nohz_balance_exit_idle;
+use crate::kernel::sched::loadavg::{calc_load_migrate, calc_load_update};
 use crate::kernel::sched::sched::{
     BalanceCallback, RqFlags, RqRef, SCHED_CLASSES, cpu_of, cpu_rq, is_migration_disabled,
     raw_spin_rq_lock, raw_spin_rq_unlock, rq_lock_irqsave, rq_unlock_irqrestore, same_rq,
     task_on_rq_queued, task_rq, this_rq, update_rq_clock,
 };
 use crate::{BUG_ON, WARN, WARN_ON_ONCE, pr_warn};
+use core::sync::atomic::Ordering;
 
 /// The work that moves a task off this CPU. One is enough: the stopper takes it off its list before
 /// the next task can run here.
@@ -161,7 +164,11 @@ pub fn set_rq_offline(rq: RqRef) {
 }
 
 /// A CPU starts: its own work, with interrupts off.
-pub fn sched_cpu_starting(_cpu: u32) -> i32 {
+pub fn sched_cpu_starting(cpu: u32) -> i32 {
+    // It takes part in the load average from the next reading on.
+    cpu_rq(cpu)
+        .calc_load_update
+        .set(calc_load_update.load(Ordering::SeqCst));
     0
 }
 
@@ -181,6 +188,7 @@ pub fn sched_cpu_activate(cpu: u32) -> i32 {
 /// A CPU is about to go: no task comes to it any more, and those that are there leave. Runs in cpuhp/N.
 pub fn sched_cpu_deactivate(cpu: u32) -> i32 {
     let rq = cpu_rq(cpu);
+    nohz_balance_exit_idle(rq);
     set_cpu_active(cpu, false);
     balance_push_set(cpu, true);
     // Whoever still takes the CPU for active has its preemption off: wait for all of them.
@@ -221,5 +229,6 @@ pub fn sched_cpu_dying(cpu: u32) -> i32 {
         dump_rq_tasks(rq);
     }
     rq_unlock_irqrestore(rq, &rf);
+    calc_load_migrate(rq);
     0
 }

@@ -10,10 +10,12 @@ use super::affinity::{AffinityContext, set_cpus_allowed_common, set_cpus_allowed
 use super::group::init_root_task_group;
 use super::hotplug::{balance_push_callback, balance_push_set};
 use super::params::set_load_weight;
+use super::preempt_dynamic::preempt_dynamic_init;
+use crate::BUG_ON;
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::include::linux::cpumask::{Cpumask, cpu_online_mask, cpu_possible_mask};
-use crate::include::linux::jiffies::{HZ, jiffies};
+use crate::include::linux::jiffies::jiffies;
 use crate::include::linux::list::INIT_LIST_HEAD;
 use crate::include::linux::sched::{CommBuf, PF_KTHREAD, PF_NO_SETAFFINITY, TASK_RUNNING, TaskRef};
 use crate::kernel::kthread::{kthread_set_per_cpu, set_kthread_struct};
@@ -22,6 +24,7 @@ use crate::kernel::sched::deadline::init_dl_rq;
 use crate::kernel::sched::fair::group::init_tg_cfs_entry;
 use crate::kernel::sched::fair::{init_cfs_rq, init_sched_fair_class};
 use crate::kernel::sched::idle::idle_sched_class;
+use crate::kernel::sched::loadavg::{LOAD_FREQ, calc_load_update};
 use crate::kernel::sched::rt::{init_rt_bandwidth, init_rt_rq};
 use crate::kernel::sched::sched::{
     __set_task_cpu, NICE_0_LOAD, RqRef, SCHED_CAPACITY_SCALE, SCHED_CLASSES,
@@ -30,16 +33,12 @@ use crate::kernel::sched::sched::{
 };
 use crate::kernel::sched::topology::{def_root_domain, init_defrootdomain, rq_attach_root};
 use crate::kernel::smpboot::idle_thread_set_boot_cpu;
-use crate::{BUG_ON, pr_info};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// The scheduler works.
 pub static scheduler_running: AtomicBool = AtomicBool::new(false);
 /// All CPUs that come up at boot have come up.
 pub static sched_smp_initialized: AtomicBool = AtomicBool::new(false);
-
-/// Ticks between two updates of the load average, 5 s and one tick.
-const LOAD_FREQ: u64 = 5 * HZ + 1;
 
 /// Sets up every possible CPU's runqueue and makes the boot task the idle task of this CPU.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
@@ -62,11 +61,12 @@ pub extern "C" fn sched_init() {
     set_load_weight(init, false);
     set_kthread_struct(init);
     init_idle(init, raw_smp_processor_id());
+    calc_load_update.store(jiffies() + LOAD_FREQ, Ordering::SeqCst);
     idle_thread_set_boot_cpu();
     // The boot CPU is active: nothing shall be pushed off it.
     balance_push_set(raw_smp_processor_id(), false);
     init_sched_fair_class();
-    pr_info!("Dynamic Preempt: full");
+    preempt_dynamic_init();
     scheduler_running.store(true, Ordering::Release);
 }
 

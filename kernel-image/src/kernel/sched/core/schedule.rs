@@ -249,9 +249,14 @@ pub fn schedule_idle() {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn preempt_schedule() {
-    if !preemptible() {
-        return;
+    if preemptible() {
+        preempt_schedule_common();
     }
+}
+
+/// Preemption of a task that allows it, until nobody asks any more.
+#[inline(never)]
+pub(super) fn preempt_schedule_common() {
     loop {
         __preempt_count_add(PREEMPT_OFFSET);
         __schedule(true);

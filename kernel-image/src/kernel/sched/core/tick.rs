@@ -2,8 +2,8 @@
 //!
 //! Linux: `kernel/sched/core.c` (v6.8): `scheduler_tick`, `resched_curr`, `idle_cpu`,
 //! `task_sched_runtime`.
-//! Kept: the order of the tick; polling idle CPUs get no interrupt. Left out: load averages, thermal
-//! pressure, perf, `trigger_load_balance` (no balancing in this cut), idle CPU selection for timers.
+//! Kept: the order of the tick; polling idle CPUs get no interrupt. Left out: thermal pressure, perf,
+//! `trigger_load_balance` (no balancing in this cut).
 //! Differs: nothing else. Locks: the runqueue's lock.
 
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
@@ -13,6 +13,8 @@ use crate::include::linux::sched::{
     PF_WQ_WORKER, TaskRef, same_task, set_tsk_need_resched, test_tsk_need_resched,
 };
 use crate::include::linux::smp::smp_send_reschedule;
+use crate::kernel::sched::fair::nohz_balance_exit_idle;
+use crate::kernel::sched::loadavg::calc_global_load_tick;
 use crate::kernel::sched::sched::{
     RqFlags, RqRef, cpu_of, cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock, rq_lock_irqsave,
     rq_unlock_irqrestore, task_current, task_on_rq_queued, task_rq_lock, task_rq_unlock,
@@ -35,7 +37,9 @@ pub extern "C" fn scheduler_tick() {
     let curr = rq.current();
     update_rq_clock(rq);
     (curr.class().task_tick)(rq, curr, 0);
+    calc_global_load_tick(rq);
     raw_spin_rq_unlock(rq);
+    nohz_balance_exit_idle(rq);
 
     if curr.flags.get() & PF_WQ_WORKER != 0 {
         wq_worker_tick(curr);
@@ -88,7 +92,7 @@ pub fn resched_cpu(cpu: u32) {
 }
 
 /// Sets the flag; true if the task does not poll it, so that an interrupt is needed.
-fn set_nr_and_not_polling(p: TaskRef) -> bool {
+pub(super) fn set_nr_and_not_polling(p: TaskRef) -> bool {
     let old = p
         .thread_info
         .flags

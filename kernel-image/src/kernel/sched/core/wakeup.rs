@@ -17,6 +17,7 @@ use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::processor::cpu_relax;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::include::linux::cpumask::cpu_active;
+use crate::include::linux::hrtimer::HRTIMER_MODE_REL_HARD;
 use crate::include::linux::jiffies::HZ;
 use crate::include::linux::ktime::NSEC_PER_SEC;
 use crate::include::linux::llist::LlistNode;
@@ -36,7 +37,7 @@ use crate::kernel::sched::sched::{
     raw_spin_rq_unlock, rq_clock, rq_lock_irqsave, rq_unlock_irqrestore, task_on_cpu,
     task_on_rq_queued, task_rq_lock, task_rq_unlock, this_rq, update_rq_clock,
 };
-use crate::kernel::time::timer::sleep::schedule_hrtimeout;
+use crate::kernel::time::hrtimer::sleep::schedule_hrtimeout;
 
 /// Wakes a task if its state is in `state`. True if it was woken.
 ///
@@ -309,7 +310,7 @@ pub fn wait_task_inactive(p: TaskRef, match_state: u32) -> bool {
         }
         if queued {
             set_current_state(TASK_UNINTERRUPTIBLE);
-            schedule_hrtimeout(NSEC_PER_SEC / HZ as i64);
+            schedule_hrtimeout(NSEC_PER_SEC / HZ as i64, HRTIMER_MODE_REL_HARD);
             continue;
         }
         return true;

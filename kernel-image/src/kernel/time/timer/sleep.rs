@@ -1,93 +1,92 @@
-//! Sleeping for a time. Linux: `kernel/time/timer.c` and `hrtimer.c` (v6.8): `schedule_timeout`, `msleep`,
-//! `usleep_range`, `schedule_hrtimeout`.
+//! Sleeping for a time. Linux: `kernel/time/timer.c` (v6.8): `schedule_timeout`, `msleep`, `usleep_range`.
 //!
-//! Kept: `schedule_hrtimeout`, `usleep_range`, `msleep`, `schedule_timeout`. Left out: slack ranges,
-//! signals. Differs: `schedule_timeout` uses a high-resolution timer rounded up to jiffies, not the wheel.
-//! The timer is on the sleeper's stack and is cancelled before the stack is left.
+//! Kept: timeouts over the wheel, microseconds over high-resolution timers with their slack. Left out: signals,
+//! hence `msleep_interruptible`. Differs: nothing else. The timer is on the sleeper's stack and is gone before the
+//! stack is left.
 
+use super::{__mod_timer, MOD_TIMER_NOTPENDING, del_timer_sync, timer_pending, timer_setup};
 use crate::arch::x86::include::asm::current::current;
-use crate::fence::shared::Shared;
 use crate::fence::stack_pinned::StackObject;
-use crate::include::linux::hrtimer::{
-    CLOCK_MONOTONIC, HRTIMER_MODE_REL, HRTIMER_STATE_INACTIVE, Hrtimer, HrtimerRestart,
-};
-use crate::include::linux::jiffies::{TICK_NSEC, msecs_to_jiffies};
-use crate::include::linux::ktime::{Ktime, NSEC_PER_USEC};
+use crate::include::linux::hrtimer::HRTIMER_MODE_ABS;
+use crate::include::linux::jiffies::{jiffies, msecs_to_jiffies};
+use crate::include::linux::ktime::NSEC_PER_USEC;
 use crate::include::linux::sched::{
-    __set_current_state, TASK_IDLE, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef, set_current_state,
+    __set_current_state, TASK_IDLE, TASK_INTERRUPTIBLE, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef,
 };
-use crate::kernel::sched::clock::sched_clock;
+use crate::include::linux::timer::TimerList;
+use crate::kernel::panic::dump_stack;
 use crate::kernel::sched::core::{schedule, wake_up_process};
-use crate::kernel::time::hrtimer::{hrtimer_cancel, hrtimer_init, hrtimer_start};
-use crate::{intrusive_adapter, stack_pinned};
+pub use crate::kernel::time::hrtimer::sleep::{
+    schedule_hrtimeout, schedule_hrtimeout_range, schedule_hrtimeout_range_clock,
+};
+use crate::kernel::time::timekeeping::ktime_get;
+use crate::{intrusive_adapter, pr_err, stack_pinned};
+
+/// No timeout at all.
+pub const MAX_SCHEDULE_TIMEOUT: u64 = i64::MAX as u64;
 
 /// A timer that wakes its task; on the task's stack.
-#[doc(alias = "hrtimer_sleeper")]
-struct HrtimerSleeper {
-    timer: Hrtimer,
-    /// Who sleeps; None once it has been woken.
-    task: Shared<Option<TaskRef>>,
+#[doc(alias = "process_timer")]
+struct ProcessTimer {
+    timer: TimerList,
+    task: TaskRef,
 }
 
-impl StackObject for HrtimerSleeper {
+impl StackObject for ProcessTimer {
     fn quiescent(&self) -> bool {
-        self.timer.state.get() == HRTIMER_STATE_INACTIVE
+        !timer_pending(&self.timer)
     }
 }
 
 intrusive_adapter!(
     /// Sleepers by their timer.
-    SleeperOfTimer = HrtimerSleeper { timer: Hrtimer });
+    ProcessOfTimer = ProcessTimer { timer: TimerList });
 
-fn hrtimer_wakeup(timer: &'static Hrtimer) -> HrtimerRestart {
-    let sleeper = SleeperOfTimer::entry(timer);
-    if let Some(task) = sleeper.task.replace(None) {
-        wake_up_process(task);
-    }
-    HrtimerRestart::HRTIMER_NORESTART
-}
-
-/// Sleeps for `ns`, or until something else wakes the task. The caller has set its state.
-///
-/// # Returns
-/// True if the time has passed.
-pub fn schedule_hrtimeout(ns: Ktime) -> bool {
-    stack_pinned!(let sleeper = HrtimerSleeper {
-        timer: Hrtimer::new(),
-        task: Shared::new(Some(current())),
-    });
-    hrtimer_init(&sleeper.timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
-    sleeper.timer.function.set(Some(hrtimer_wakeup));
-    hrtimer_start(&sleeper.timer, ns, HRTIMER_MODE_REL);
-    if sleeper.task.get().is_some() {
-        schedule();
-    }
-    hrtimer_cancel(&sleeper.timer);
-    __set_current_state(TASK_RUNNING);
-    sleeper.task.get().is_none()
+fn process_timeout(timer: &'static TimerList) {
+    wake_up_process(ProcessOfTimer::entry(timer).task);
 }
 
 /// Sleeps for a number of ticks, or until something else wakes the task; what is left, in ticks. The
 /// caller has set the state.
+///
+/// # Context
+/// Task context.
+#[inline(never)]
 pub fn schedule_timeout(timeout: u64) -> u64 {
-    let start = sched_clock();
-    let ns = (timeout as i64).saturating_mul(TICK_NSEC);
-    if schedule_hrtimeout(ns) {
+    if timeout == MAX_SCHEDULE_TIMEOUT {
+        schedule();
+        return timeout;
+    }
+    if timeout > MAX_SCHEDULE_TIMEOUT {
+        pr_err!("schedule_timeout: wrong timeout value {timeout:x}");
+        dump_stack();
+        __set_current_state(TASK_RUNNING);
         return 0;
     }
-    let slept = sched_clock().wrapping_sub(start) / TICK_NSEC as u64;
-    timeout.saturating_sub(slept)
+    let expire = jiffies().wrapping_add(timeout);
+    stack_pinned!(let sleeper = ProcessTimer { timer: TimerList::new(), task: current() });
+    timer_setup(&sleeper.timer, process_timeout, 0);
+    __mod_timer(&sleeper.timer, expire, MOD_TIMER_NOTPENDING);
+    schedule();
+    del_timer_sync(&sleeper.timer);
+    (expire.wrapping_sub(jiffies()) as i64).max(0) as u64
 }
 
-/// Sleeps for at least so many ticks.
-pub fn schedule_timeout_uninterruptible(timeout: u64) -> u64 {
-    set_current_state(TASK_UNINTERRUPTIBLE);
+/// Sleeps for at least so many ticks, or until woken.
+pub fn schedule_timeout_interruptible(timeout: u64) -> u64 {
+    __set_current_state(TASK_INTERRUPTIBLE);
     schedule_timeout(timeout)
 }
 
-/// The same, not counted as load.
+/// The same, asleep to signals too.
+pub fn schedule_timeout_uninterruptible(timeout: u64) -> u64 {
+    __set_current_state(TASK_UNINTERRUPTIBLE);
+    schedule_timeout(timeout)
+}
+
+/// The same, without being counted as load.
 pub fn schedule_timeout_idle(timeout: u64) -> u64 {
-    set_current_state(TASK_IDLE);
+    __set_current_state(TASK_IDLE);
     schedule_timeout(timeout)
 }
 
@@ -99,12 +98,25 @@ pub fn msleep(msecs: u64) {
     }
 }
 
-/// Sleeps for at least `min` and about at most `max` microseconds.
-pub fn usleep_range(min: u64, _max: u64) {
+/// Sleeps for at least `min` and at most about `max` microseconds, in the given state.
+pub fn usleep_range_state(min: u64, max: u64, state: u32) {
+    let expires = ktime_get() + min as i64 * NSEC_PER_USEC;
+    let delta = max.saturating_sub(min) * NSEC_PER_USEC as u64;
     loop {
-        set_current_state(TASK_UNINTERRUPTIBLE);
-        if schedule_hrtimeout(min as i64 * NSEC_PER_USEC) {
-            return;
+        __set_current_state(state);
+        // Whoever wakes us early is not meant.
+        if schedule_hrtimeout_range(Some(expires), delta, HRTIMER_MODE_ABS) == 0 {
+            break;
         }
     }
+}
+
+/// Sleeps for at least `min` and at most about `max` microseconds.
+pub fn usleep_range(min: u64, max: u64) {
+    usleep_range_state(min, max, TASK_UNINTERRUPTIBLE);
+}
+
+/// The same, without being counted as load.
+pub fn usleep_range_idle(min: u64, max: u64) {
+    usleep_range_state(min, max, TASK_IDLE);
 }

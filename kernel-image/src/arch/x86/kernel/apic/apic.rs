@@ -144,6 +144,8 @@ fn setup_APIC_timer() {
     levt.set_next_event.set(Some(lapic_next_event));
     levt.set_state_periodic.set(Some(lapic_timer_set_periodic));
     levt.set_state_oneshot.set(Some(lapic_timer_set_oneshot));
+    levt.set_state_oneshot_stopped
+        .set(Some(lapic_timer_shutdown));
     levt.set_state_shutdown.set(Some(lapic_timer_shutdown));
     levt.features
         .set(CLOCK_EVT_FEAT_PERIODIC | CLOCK_EVT_FEAT_ONESHOT);
