@@ -7,6 +7,7 @@
 pub mod affinity;
 pub mod completion;
 pub mod fair;
+pub mod hotplug;
 pub mod kthread;
 pub mod mutex;
 pub mod stop_machine;
