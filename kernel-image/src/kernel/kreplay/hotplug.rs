@@ -2,9 +2,9 @@
 //!
 //! - *senders* and *receivers*, in pairs over wait queues, may run anywhere;
 //! - *pinned* tasks, two for each CPU (a kernel thread and one without a kernel thread's side), have a mask
-//!   of one CPU. They wait for a timer, sleep for a time, hand a work to their CPU's workers, stay
-//!   where they are by `migrate_disable` while they sleep. When their CPU goes they get the widest mask, as
-//!   Linux has it, and are bound again when it is back;
+//!   of one CPU. They wait for a timer, sleep for a time, hand a work to their CPU's workers, now or later,
+//!   wait for an RCU callback, stay where they are by `migrate_disable` while they sleep. When their CPU goes
+//!   they get the widest mask, as Linux has it, and are bound again when it is back;
 //! - *askers* want stoppers and CPUs to run something and move the hogs about, whichever CPUs are on;
 //! - *hogs* compute for long, *rts* are real-time tasks; both may run anywhere.
 //!

@@ -10,14 +10,17 @@ use crate::include::linux::cpumask::{Cpumask, NR_CPUS, cpu_possible_mask};
 use crate::include::linux::errno::{EINVAL, ENOENT, ENXIO};
 use crate::include::linux::jiffies::jiffies;
 use crate::include::linux::kthread::{kthread_run, kthread_stop};
+use crate::include::linux::rcupdate::call_rcu;
 use crate::include::linux::sched::task::CLONE_FS;
 use crate::include::linux::sched::{CommBuf, SCHED_FIFO, SCHED_RR, TaskRef, task_cpu};
 use crate::include::linux::smp::smp_call_function_single;
 use crate::include::linux::stop_machine::{stop_machine, stop_one_cpu, stop_two_cpus};
 use crate::include::linux::timer::TimerList;
+use crate::include::linux::types::RcuHead;
 use crate::include::linux::wait::WaitQueueHead;
 use crate::include::linux::workqueue::{
-    WORK_CPU_UNBOUND, WorkStruct, queue_work_on, system_highpri_wq, system_unbound_wq, system_wq,
+    DelayedWork, WORK_CPU_UNBOUND, WorkStruct, queue_delayed_work, queue_work_on,
+    system_highpri_wq, system_unbound_wq, system_wq,
 };
 use crate::intrusive_adapter;
 use crate::kernel::fork::user_mode_thread;
@@ -53,6 +56,8 @@ struct Actor {
     home: Shared<u32>,
     timer: TimerList,
     work: WorkStruct,
+    delayed: DelayedWork,
+    rcu: RcuHead,
     done: Completion,
 }
 
@@ -67,6 +72,8 @@ impl Actor {
             home: Shared::new(u32::MAX),
             timer: TimerList::new(),
             work: WorkStruct::new(work_done),
+            delayed: DelayedWork::new(delayed_done),
+            rcu: RcuHead::new(),
             done: Completion::new(),
         }
     }
@@ -78,6 +85,13 @@ intrusive_adapter!(
 intrusive_adapter!(
     /// Actors by their work.
     ActorOfWork = Actor { work: WorkStruct });
+
+intrusive_adapter!(
+    /// Actors by their delayed work.
+    ActorOfDelayed = Actor { delayed.work: WorkStruct });
+intrusive_adapter!(
+    /// Actors by what they wait for with RCU.
+    ActorOfRcu = Actor { rcu: RcuHead });
 
 /// The way between a sender and its receiver.
 struct Pair {
@@ -113,6 +127,8 @@ struct Counts {
     fired: AtomicU64,
     works: AtomicU64,
     worked: AtomicU64,
+    callbacks: AtomicU64,
+    called: AtomicU64,
     stays: AtomicU64,
     /// Requests that were not refused, and functions that ran for them.
     asked: AtomicU64,
@@ -125,6 +141,8 @@ static COUNTS: Counts = Counts {
     fired: AtomicU64::new(0),
     works: AtomicU64::new(0),
     worked: AtomicU64::new(0),
+    callbacks: AtomicU64::new(0),
+    called: AtomicU64::new(0),
     stays: AtomicU64::new(0),
     asked: AtomicU64::new(0),
     visits: AtomicU64::new(0),
@@ -358,6 +376,16 @@ fn work_done(work: &'static WorkStruct) {
     complete(&ActorOfWork::entry(work).done);
 }
 
+fn delayed_done(work: &'static WorkStruct) {
+    count(&COUNTS.worked);
+    complete(&ActorOfDelayed::entry(work).done);
+}
+
+fn rcu_done(head: &'static RcuHead) {
+    count(&COUNTS.called);
+    complete(&ActorOfRcu::entry(head).done);
+}
+
 extern "C" fn pinned(data: VoidPtr) -> i32 {
     let actor = data.get::<Actor>();
     timer_setup(&actor.timer, timer_fired, 0);
@@ -365,7 +393,7 @@ extern "C" fn pinned(data: VoidPtr) -> i32 {
     while !stopping() {
         compute(300, round);
         check_mask();
-        match round % 4 {
+        match round % 6 {
             0 => {
                 count(&COUNTS.timers);
                 mod_timer(&actor.timer, jiffies() + round % 3);
@@ -373,7 +401,19 @@ extern "C" fn pinned(data: VoidPtr) -> i32 {
             }
             1 => usleep_range(50 + 40 * (round % 7), 500),
             2 => hand_over(actor, round),
-            _ => stay(),
+            3 => stay(),
+            4 => {
+                count(&COUNTS.works);
+                if !queue_delayed_work(&system_wq, &actor.delayed, 1) {
+                    fail(format_args!("a delayed work is queued twice"));
+                }
+                wait_for_completion(&actor.done);
+            }
+            _ => {
+                count(&COUNTS.callbacks);
+                call_rcu(&actor.rcu, rcu_done);
+                wait_for_completion(&actor.done);
+            }
         }
         round += 1;
         count(&actor.rounds);
@@ -384,7 +424,7 @@ extern "C" fn pinned(data: VoidPtr) -> i32 {
 /// A work for the workers of this CPU, or of any, and its end.
 fn hand_over(actor: &'static Actor, round: u64) {
     count(&COUNTS.works);
-    let wq = match round / 4 % 3 {
+    let wq = match round / 6 % 3 {
         0 => &system_wq,
         1 => &system_highpri_wq,
         _ => &system_unbound_wq,
@@ -498,6 +538,7 @@ pub(super) fn report() {
         ("messages", sent, received),
         ("timers", get(&c.timers), get(&c.fired)),
         ("works", get(&c.works), get(&c.worked)),
+        ("RCU callbacks", get(&c.callbacks), get(&c.called)),
         ("requests", get(&c.asked), get(&c.visits)),
     ] {
         if asked != came {
@@ -505,9 +546,11 @@ pub(super) fn report() {
         }
     }
     pr_info!(
-        "hotplug: {sent} messages, {} timers, {} works, {} requests, {} stays, {} of {} pinned tasks widened",
+        "hotplug: {sent} messages, {} timers, {} works, {} RCU callbacks, {} requests, {} stays, \
+         {} of {} pinned tasks widened",
         get(&c.timers),
         get(&c.works),
+        get(&c.callbacks),
         get(&c.asked),
         get(&c.stays),
         get(&c.widened),
