@@ -27,8 +27,12 @@ pub(super) fn check(state: &State, found: &mut Vec<Broken>) {
             let what = format!("CPU {}: {what}", cpu.cpu);
             found.push(Broken { invariant, what });
         };
-        let Some(current) = cpu.current.as_ref().and_then(|it| tasks.get(&it.addr)) else {
+        let Some(current) = &cpu.current else {
             add("T3 every CPU runs one task", "it runs none".to_owned());
+            continue;
+        };
+        // One that is about to leave for the last time is in no list any more.
+        let Some(current) = tasks.get(&current.addr) else {
             continue;
         };
         running(state, cpu, current, &mut add);
@@ -240,6 +244,7 @@ mod tests {
                 .any(|what| what.contains("CPU 0: 10 also runs on CPU 1")),
             "{twice:?}"
         );
+        assert!(broken(|state| state.cpus[1].current = None)[0].ends_with("CPU 1: it runs none"));
         let stray = broken(|state| task(state, 20).on_cpu = true);
         assert_eq!(
             stray[0],

@@ -1,0 +1,184 @@
+//! The model checker over every workload: what must hold of any run (linux-facts, section 6), under round
+//! robin and under random schedules, on 1 to 8 CPUs, from the events and from the kernel's own structures at
+//! instants of the run.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use trace::check;
+use trace::krec::{OutcomeRow, Recording};
+use trace::state::State;
+
+use super::support::{code, file, finish, kreplay, long, open, text};
+
+/// A workload, in a form that is short and still does all it does.
+struct Workload {
+    name: &'static str,
+    append: &'static str,
+    /// How many of the seeds it gets: 1 all, 4 every fourth.
+    every: u64,
+}
+
+const fn workload(name: &'static str, append: &'static str, every: u64) -> Workload {
+    Workload {
+        name,
+        append,
+        every,
+    }
+}
+
+/// The workloads; one that the kernel has and that is not here fails a test below.
+const WORKLOADS: &[Workload] = &[
+    workload("affinity", "affinity.moves=40", 1),
+    workload("forkexec", "forkexec.families=6", 1),
+    workload("hackbench", "hackbench.loops=8", 1),
+    workload("hotplug", "hotplug.cycles=1", 5),
+    workload("idle", "idle.ms=5", 5),
+    workload("rt", "", 5),
+    workload("schbench", "schbench.runtime_ms=6", 1),
+    workload("stopstorm", "stopstorm.rounds=14", 1),
+];
+/// `lkdtm` crashes on purpose, and `kunit` has tests of its own.
+const ELSEWHERE: [&str; 2] = ["kunit", "lkdtm"];
+
+/// A run that is checked.
+struct Run {
+    name: String,
+    path: PathBuf,
+    recording: Recording,
+}
+
+fn record(workload: &Workload, cpus: u32, seed: u64) -> Run {
+    let name = format!("{} on {cpus} CPUs, seed {seed}", workload.name);
+    let path = file(&format!("model-{}-{cpus}-{seed}.krec", workload.name));
+    let (smp, seeded) = (cpus.to_string(), seed.to_string());
+    let mut args = vec!["record", "--workload", workload.name, "--smp", &smp];
+    args.extend(["-o", text(&path)]);
+    if !workload.append.is_empty() {
+        args.extend(["--append", workload.append]);
+    }
+    if seed > 0 {
+        args.extend(["--policy", "random", "--seed", &seeded]);
+    }
+    kreplay(args).expect(code::DONE);
+    let recording = open(&path);
+    Run {
+        name,
+        path,
+        recording,
+    }
+}
+
+/// The states at many instants, by executing the recording again once.
+pub fn states(krec: &Path, at: &[String]) -> Vec<State> {
+    let machine = Path::new(env!("CARGO_BIN_EXE_kreplay")).with_file_name("kreplay-machine");
+    let mut command = Command::new(machine);
+    command.arg("state").arg(krec);
+    for at in at {
+        command.arg("--at").arg(at);
+    }
+    let ran = finish(&mut command).expect(code::DONE);
+    let states = ran.stdout.lines().map(State::from_line);
+    states.collect::<Result<_, _>>().unwrap()
+}
+
+/// So many events, spread over the part of the run in which the scheduler is set up.
+fn instants(events: u64, count: u64, seed: u64) -> Vec<String> {
+    let first = events / 10;
+    let step = (events - first) / count;
+    (0..count)
+        // Not the same phase of every step: runs have rhythms.
+        .map(|n| first + n * step + (n * 7 + seed * 13) % step.max(1))
+        .map(|seq| format!("@{}", seq.min(events - 1)))
+        .collect()
+}
+
+fn holds(run: &Run) {
+    let name = &run.name;
+    let end = run.recording.end().unwrap();
+    assert_eq!(end.outcome, OutcomeRow::PowerOff, "{name}");
+    let events = run.recording.load_events().unwrap();
+    let found = check::whole(&events);
+    assert!(
+        found.is_empty(),
+        "{name}: {} violations, first: {}",
+        found.len(),
+        found[0]
+    );
+    let lost = check::state::lost(run.recording.tasks());
+    assert!(lost.is_empty(), "{name}: {}", lost[0]);
+    let outside = check::tasks_in_mask(run.recording.tasks());
+    assert!(outside.is_empty(), "{name}: {outside:?}");
+}
+
+/// Looks into the kernel at instants of the run. Returns how many runqueues were at rest.
+fn states_hold(run: &Run, count: u64, seed: u64) -> usize {
+    let events = run.recording.load_events().unwrap().len() as u64;
+    let at = instants(events, count, seed);
+    let mut at_rest = 0;
+    for (at, state) in at.iter().zip(states(&run.path, &at)) {
+        let found = check::state::all(&state);
+        assert!(found.is_empty(), "{} at {at}: {}", run.name, found[0]);
+        at_rest += state.cpus.iter().filter(|cpu| !cpu.locked).count();
+    }
+    at_rest
+}
+
+/// Every workload on so many CPUs.
+fn matrix(cpus: u32) {
+    let (seeds, looked_into) = if long() { (200, 20) } else { (20, 2) };
+    let mut at_rest = 0;
+    for workload in WORKLOADS {
+        for seed in (0..=seeds).filter(|seed| seed % workload.every == 0) {
+            let run = record(workload, cpus, seed);
+            holds(&run);
+            if seed <= looked_into {
+                at_rest += states_hold(&run, 20, seed);
+            }
+            std::fs::remove_file(&run.path).expect("the recording was just written");
+        }
+    }
+    assert!(at_rest > 100, "{at_rest} runqueues were at rest");
+}
+
+#[test]
+fn every_rule_holds_on_1_cpu() {
+    matrix(1);
+}
+
+#[test]
+fn every_rule_holds_on_2_cpus() {
+    matrix(2);
+}
+
+#[test]
+fn every_rule_holds_on_4_cpus() {
+    matrix(4);
+}
+
+#[test]
+fn every_rule_holds_on_8_cpus() {
+    matrix(8);
+}
+
+/// The front end says which workloads there are when it is asked for one that is not.
+#[test]
+fn every_workload_of_the_kernel_is_in_the_matrix() {
+    let ran = kreplay(["record", "--workload", "nonsense", "-o", "never.krec"]);
+    let ran = ran.expect(code::BAD_INPUT);
+    let (_, list) = ran.stderr.trim().rsplit_once(" has ").expect(&ran.stderr);
+    let known: Vec<&str> = list.split(", ").flat_map(|it| it.split(" and ")).collect();
+    let ours = |name: &str| WORKLOADS.iter().any(|workload| workload.name == name);
+    for workload in WORKLOADS {
+        assert!(
+            known.contains(&workload.name),
+            "{} in {known:?}",
+            workload.name
+        );
+    }
+    let missing: Vec<&&str> = known
+        .iter()
+        .filter(|name| !ours(name) && !ELSEWHERE.contains(*name))
+        .collect();
+    assert!(missing.is_empty(), "not in the matrix: {missing:?}");
+}
