@@ -59,6 +59,11 @@ const LINK: &[&str] = &[
 /// `out_dir` is created; the nested cargo keeps its own target folder below it, so that a second build is
 /// quick. The compiler's messages go to this process's standard error.
 pub fn build(source_dir: &Path, out_dir: &Path) -> Result<Built, Error> {
+    build_with(source_dir, out_dir, &[])
+}
+
+/// As [`build`], with further features of the kernel's `Cargo.toml`.
+pub fn build_with(source_dir: &Path, out_dir: &Path, features: &[&str]) -> Result<Built, Error> {
     let source = absolute(source_dir)?;
     let manifest = source.join("Cargo.toml");
     if !manifest.is_file() {
@@ -72,6 +77,9 @@ pub fn build(source_dir: &Path, out_dir: &Path) -> Result<Built, Error> {
     let target_dir = out.join("target");
     let mut command = cargo(&source, "build", &target_dir)?;
     command.args(["--bin", "vmlinux"]);
+    for feature in features {
+        command.args(["--features", feature]);
+    }
     run(command, &source)?;
     let product = target_dir.join(TARGET).join("release/vmlinux");
     let bytes = std::fs::read(&product).map_err(|cause| Error::Io {

@@ -18,6 +18,7 @@ mod model;
 mod outside;
 mod perfetto;
 mod pictures;
+mod planted;
 mod readme;
 mod reports;
 mod stopstorm;

@@ -421,7 +421,13 @@ pub extern "C" fn stop_two_cpus(cpu1: u32, cpu2: u32, r#fn: CpuStopFn, arg: Void
         );
     }
     set_state(msdata, MultiStopState::Prepare as u32);
-    let ordered = if cpu1 > cpu2 {
+    let ordered = if cfg!(feature = "bug_abba_stop") {
+        preempt_disable();
+        cpu_stop_queue_work(cpu1, work1);
+        cpu_stop_queue_work(cpu2, work2);
+        preempt_enable();
+        0
+    } else if cpu1 > cpu2 {
         cpu_stop_queue_two_works(cpu2, work2, cpu1, work1)
     } else {
         cpu_stop_queue_two_works(cpu1, work1, cpu2, work2)

@@ -1,6 +1,7 @@
-//! A task enters a queue only if it is in none and does not run (T1, T2, T5).
+//! A task enters a queue only if it is in none and does not run, and a wake-up puts it into one (T1, T2, T5,
+//! T14).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Invariant, Violation};
 use crate::event::{Event, EventData};
@@ -10,9 +11,12 @@ use crate::event::{Event, EventData};
 pub struct OneQueue {
     queued: BTreeMap<i32, u32>,
     running: BTreeMap<u32, i32>,
+    /// Tasks that have left their CPU to sleep, and entered no queue since.
+    asleep: BTreeSet<i32>,
 }
 
 const TWICE: &str = "T1 in one queue";
+const WOKEN: &str = "T14 a wake-up enqueues";
 const RUNNING: &str = "T5 not enqueued while it runs";
 /// prev_state of a task that stays runnable.
 const STAYS: [i64; 2] = [0, 0x100];
@@ -28,6 +32,7 @@ impl Invariant for OneQueue {
         };
         match &event.data {
             EventData::MoveEnqueued(e) => {
+                self.asleep.remove(&e.pid);
                 if let Some((cpu, _)) = self.running.iter().find(|(_, pid)| **pid == e.pid) {
                     let what = format!(
                         "{} enters CPU {}'s queue and runs on CPU {cpu}",
@@ -48,6 +53,7 @@ impl Invariant for OneQueue {
             EventData::SchedSwitch(e) => {
                 if !STAYS.contains(&e.prev_state) {
                     self.queued.remove(&e.prev_pid);
+                    self.asleep.insert(e.prev_pid);
                 }
                 if let Some(cpu) = self.queued.get(&e.next_pid)
                     && *cpu != event.cpu
@@ -58,9 +64,16 @@ impl Invariant for OneQueue {
                     );
                     broken(TWICE, what);
                 }
+                self.asleep.remove(&e.next_pid);
                 self.running.insert(event.cpu, e.next_pid);
             }
-            EventData::SchedProcessFork(e) => drop(self.queued.remove(&e.child_pid)),
+            EventData::SchedWakeup(e) if self.asleep.remove(&e.pid) => {
+                broken(WOKEN, format!("{} is woken and in no queue", e.pid));
+            }
+            EventData::SchedProcessFork(e) => {
+                self.queued.remove(&e.child_pid);
+                self.asleep.remove(&e.child_pid);
+            }
             _ => {}
         }
     }
@@ -85,6 +98,21 @@ mod tests {
             (1, 5, switch((5, 120), 0x100, (7, 120))),
             (1, 7, switch((7, 120), 1, (5, 120))),
             (0, 0, enqueued(7, 120, 0)),
+        ];
+        assert_eq!(found(fine), [""; 0]);
+    }
+
+    #[test]
+    fn woken_by_a_waker_that_looked_too_early() {
+        let lost = [(0, 7, switch((7, 120), 1, (0, 120))), (1, 5, wakeup(7, 0))];
+        assert_eq!(found(lost), ["7 is woken and in no queue"]);
+        let fine = [
+            (0, 7, switch((7, 120), 1, (0, 120))),
+            (1, 5, enqueued(7, 120, 0)),
+            (1, 5, wakeup(7, 0)),
+            (0, 0, switch((0, 120), 0, (7, 120))),
+            // Woken before it had gone.
+            (1, 5, wakeup(7, 0)),
         ];
         assert_eq!(found(fine), [""; 0]);
     }

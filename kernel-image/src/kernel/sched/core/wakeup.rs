@@ -113,7 +113,8 @@ fn ttwu_do_wakeup(p: TaskRef) {
 /// The task is still in a queue: it had not gone to sleep yet. Only its state has to change.
 fn ttwu_runnable(p: TaskRef, wake_flags: i32) -> bool {
     let rq = __task_rq_lock(p);
-    let queued = task_on_rq_queued(p);
+    // It was queued when we looked without the lock; meanwhile it may have gone to sleep.
+    let queued = task_on_rq_queued(p) || cfg!(feature = "bug_stale_on_rq");
     if queued {
         if !task_on_cpu(p) {
             update_rq_clock(rq);
