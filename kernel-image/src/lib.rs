@@ -16,9 +16,11 @@ extern crate alloc;
 pub mod arch;
 pub mod drivers;
 pub mod fence;
+pub mod fs;
 pub mod include;
 pub mod init;
 pub mod kernel;
 #[path = "lib/mod.rs"]
 pub mod lib;
 pub mod mm;
+pub mod net;

@@ -3,7 +3,9 @@
 //! Linux: `init/init_task.c` (v6.8). Kept: the static task with its first values; it is the head of the
 //! list of all tasks. Left out: credentials, files, signals. Differs: its stack is set at run time.
 
+use crate::include::linux::mm_types::init_mm;
 use crate::include::linux::sched::{PF_KTHREAD, TaskStruct};
+use crate::kernel::fork::mmgrab_lazy_tlb;
 
 /// pid 0 of the boot CPU.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
@@ -13,6 +15,9 @@ pub static init_task: TaskStruct = TaskStruct::new();
 /// What Linux's initialiser sets besides zeroes.
 pub fn init_task_early() {
     init_task.flags.set(PF_KTHREAD);
+    // It borrows the kernel's own memory map.
+    init_task.active_mm.set(Some(&init_mm));
+    mmgrab_lazy_tlb(&init_mm);
     crate::include::linux::rcupdate::rcu_copy_process(&init_task);
     init_task
         .usage

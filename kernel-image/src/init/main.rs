@@ -5,6 +5,7 @@
 //! (memory beyond the heap, files, security, cgroups). Differs: instead of an init program a workload
 //! runs as pid 1, and the machine is powered off when it returns.
 
+use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::arch::x86::kernel::acpi::acpi_early_init;
 use crate::arch::x86::kernel::irq::{early_irq_init, init_IRQ};
@@ -31,27 +32,28 @@ use crate::kernel::cpu::{boot_cpu_hotplug_init, boot_cpu_init};
 use crate::kernel::fork::{fork_init, kernel_thread, user_mode_thread};
 use crate::kernel::kreplay::run_workload;
 use crate::kernel::kthread::{kthreadd, kthreadd_task};
-use crate::kernel::params::saved_command_line;
-use crate::kernel::pid::{find_task_by_pid, pid_idr_init};
+use crate::kernel::params::{param, saved_command_line};
+use crate::kernel::pid::{find_task_by_pid, pid_idr_init, set_pid_max};
 use crate::kernel::printk::printk::console_init;
-use crate::kernel::rcu::tree::rcu_spawn_gp_kthread;
 use crate::kernel::rcu::update::rcu_set_runtime_mode;
 use crate::kernel::reboot::kernel_power_off;
-use crate::kernel::sched::clock::sched_clock_init;
+use crate::kernel::sched::clock::{sched_clock, sched_clock_init};
 use crate::kernel::sched::completion::{complete, wait_for_completion};
 use crate::kernel::sched::core::{
     sched_init, sched_init_smp, schedule_preempt_disabled, set_cpus_allowed_ptr,
 };
 use crate::kernel::sched::idle::cpu_startup_entry;
 use crate::kernel::smp::{call_function_init, smp_init};
-use crate::kernel::softirq::{softirq_init, spawn_ksoftirqd};
-use crate::kernel::stop_machine::cpu_stop_init;
+use crate::kernel::softirq::softirq_init;
 use crate::kernel::time::hrtimer::hrtimers_init;
 use crate::kernel::time::tick_common::tick_init;
 use crate::kernel::time::timekeeping::timekeeping_init;
 use crate::kernel::time::timer::init_timers;
 use crate::kernel::workqueue::{workqueue_init, workqueue_init_early, workqueue_init_topology};
 use crate::mm::init::{free_initmem, mm_core_init};
+use crate::mm::slub::kmem_cache_init_late;
+use crate::mm::vmstat::init_mm_internals;
+use crate::net::core::net_namespace::net_ns_init;
 use crate::{WARN, pr_notice};
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -126,6 +128,7 @@ pub extern "C" fn start_kernel() -> ! {
     time_init();
     call_function_init();
     local_irq_enable();
+    kmem_cache_init_late();
     console_init();
     acpi_early_init();
     late_time_init();
@@ -134,6 +137,7 @@ pub extern "C" fn start_kernel() -> ! {
     arch_cpu_finalize_init();
     pid_idr_init();
     fork_init();
+    net_ns_init();
     rest_init()
 }
 
@@ -170,6 +174,7 @@ extern "C" fn kernel_init(_unused: VoidPtr) -> i32 {
     free_initmem();
     set_system_state(SystemStates::Running);
     rcu_end_inkernel_boot();
+    do_sysctl_args();
     run_workload();
     set_system_state(SystemStates::PowerOff);
     kernel_power_off()
@@ -179,6 +184,7 @@ extern "C" fn kernel_init(_unused: VoidPtr) -> i32 {
 fn kernel_init_freeable() {
     smp_prepare_cpus(nr_cpu_ids.load(Ordering::Relaxed));
     workqueue_init();
+    init_mm_internals();
     rcu_init_tasks_generic();
     do_pre_smp_initcalls();
     smp_init();
@@ -187,37 +193,82 @@ fn kernel_init_freeable() {
     do_basic_setup();
 }
 
+/// Parameters of the form `sysctl.kernel.pid_max=`.
+fn do_sysctl_args() {
+    if let Some(text) = param("sysctl.kernel.pid_max")
+        && text
+            .as_u64()
+            .is_none_or(|max| set_pid_max(max.min(i32::MAX as u64) as i32) != 0)
+    {
+        crate::pr_err!("Setting sysctl args: error setting sysctl kernel.pid_max={text}");
+    }
+}
+
 /// One step of the start-up.
 struct Initcall {
     name: &'static str,
     call: fn() -> i32,
 }
 
-/// Before the other CPUs, in link order of the files they are in.
-static early_initcalls: [Initcall; 3] = [
-    Initcall {
-        name: "spawn_ksoftirqd",
-        call: || spawn_ksoftirqd(),
-    },
-    Initcall {
-        name: "rcu_spawn_gp_kthread",
-        call: || rcu_spawn_gp_kthread(),
-    },
-    Initcall {
-        name: "cpu_stop_init",
-        call: || cpu_stop_init(),
-    },
-];
+macro_rules! initcalls {
+    ($($call:expr => $name:literal,)*) => {
+        &[$(Initcall { name: $name, call: || $call() }),*]
+    };
+}
 
-/// The names of the levels; nothing is registered at them in this cut.
-static initcall_level_names: [&str; 8] = [
-    "pure", "core", "postcore", "arch", "subsys", "fs", "device", "late",
+/// Before the other CPUs, in link order of the files they are in.
+static early_initcalls: &[Initcall] = initcalls! {
+    crate::kernel::softirq::spawn_ksoftirqd => "spawn_ksoftirqd",
+    crate::kernel::rcu::tree::rcu_spawn_gp_kthread => "rcu_spawn_gp_kthread",
+    crate::kernel::stop_machine::cpu_stop_init => "cpu_stop_init",
+};
+
+/// The levels and what is done at them, in link order: kernel, mm, fs, drivers, net.
+static initcall_levels: [(&str, &[Initcall]); 8] = [
+    ("pure", initcalls! {}),
+    ("core", initcalls! {}),
+    (
+        "postcore",
+        initcalls! {
+            crate::mm::page_alloc::init_per_zone_wmark_min => "init_per_zone_wmark_min",
+        },
+    ),
+    ("arch", initcalls! {}),
+    (
+        "subsys",
+        initcalls! {
+            crate::drivers::base::cpu::topology_init => "topology_init",
+            crate::mm::oom_kill::oom_init => "oom_init",
+            crate::mm::backing_dev::default_bdi_init => "default_bdi_init",
+            crate::mm::compaction::kcompactd_init => "kcompactd_init",
+        },
+    ),
+    ("fs", initcalls! {}),
+    (
+        "device",
+        initcalls! {
+            crate::mm::vmscan::kswapd_init => "kswapd_init",
+        },
+    ),
+    ("late", initcalls! {}),
 ];
 
 /// Runs one step; a step must leave preemption and interrupts as it found them.
 fn do_one_initcall(initcall: &Initcall) -> i32 {
     let count = preempt_count();
+    let debug = param("initcall_debug").is_some();
+    if debug {
+        crate::pr_info!("calling  {} @ {}", initcall.name, current().pid.get());
+    }
+    let start = sched_clock();
     let ret = (initcall.call)();
+    if debug {
+        crate::pr_info!(
+            "initcall {} returned {ret} after {} usecs",
+            initcall.name,
+            sched_clock().wrapping_sub(start) / 1000
+        );
+    }
     if WARN!(
         preempt_count() != count,
         "initcall {} returned with preemption imbalance\n",
@@ -236,17 +287,22 @@ fn do_one_initcall(initcall: &Initcall) -> i32 {
 }
 
 fn do_pre_smp_initcalls() {
-    for initcall in &early_initcalls {
+    for initcall in early_initcalls {
         do_one_initcall(initcall);
     }
 }
 
+fn do_initcalls() {
+    for (_level, calls) in &initcall_levels {
+        for initcall in *calls {
+            do_one_initcall(initcall);
+        }
+    }
+}
+
+/// All CPUs are up and the scheduler knows them: everything else starts.
 fn do_basic_setup() {
+    // A core initcall in Linux, which has no other before it that matters.
     rcu_set_runtime_mode();
-    // Level 4.
-    do_one_initcall(&Initcall {
-        name: "topology_init",
-        call: || crate::drivers::base::cpu::topology_init(),
-    });
-    crate::pr_debug!("{} initcall levels", initcall_level_names.len());
+    do_initcalls();
 }

@@ -7,14 +7,16 @@
 
 use crate::BUG_ON;
 use crate::arch::x86::include::asm::current::current;
+use crate::include::linux::irqflags::{local_irq_disable, local_irq_enable};
 use crate::include::linux::list::list_del_init;
 use crate::include::linux::preempt::preempt_disable;
 use crate::include::linux::rcupdate::{RcuHead, exit_tasks_rcu_finish, exit_tasks_rcu_start};
 use crate::include::linux::sched::task::put_task_struct;
 use crate::include::linux::sched::{EXIT_DEAD, PF_EXITING, TaskRef, TaskStruct, is_idle_task};
 use crate::include::trace::events::sched::{trace_sched_process_exit, trace_sched_process_free};
-use crate::kernel::fork::tasklist_lock;
+use crate::kernel::fork::{mm_release, mmgrab_lazy_tlb, mmput, tasklist_lock};
 use crate::kernel::kthread::kthread_exited;
+use crate::kernel::pid::free_pid;
 use crate::kernel::rcu::tree::call_rcu;
 use crate::kernel::rcu::tree_plugin::exit_rcu;
 use crate::kernel::sched::core::do_task_dead;
@@ -38,6 +40,7 @@ pub extern "C" fn do_exit(code: i64) -> ! {
     }
     tsk.flags.or(PF_EXITING);
     tsk.exit_code.set(code as i32);
+    exit_mm(tsk);
     trace_sched_process_exit(tsk);
     kthread_exited(tsk);
     exit_tasks_rcu_start();
@@ -49,6 +52,19 @@ pub extern "C" fn do_exit(code: i64) -> ! {
     do_task_dead()
 }
 
+/// The task lets go of its memory map; until the last switch it borrows it.
+fn exit_mm(tsk: TaskRef) {
+    mm_release(tsk);
+    let Some(mm) = tsk.mm.get() else {
+        return;
+    };
+    mmgrab_lazy_tlb(mm);
+    local_irq_disable();
+    tsk.mm.set(None);
+    local_irq_enable();
+    mmput(mm);
+}
+
 fn exit_notify(tsk: TaskRef) {
     tsk.exit_state.set(EXIT_DEAD);
     release_task(tsk);
@@ -58,6 +74,7 @@ fn exit_notify(tsk: TaskRef) {
 fn release_task(p: TaskRef) {
     let guard = tasklist_lock.lock();
     list_del_init(&p.tasks);
+    free_pid(p.pid.get());
     drop(guard);
     put_task_struct_rcu_user(p);
 }

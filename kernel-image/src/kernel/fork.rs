@@ -1,24 +1,29 @@
 //! How tasks are made. Linux: `kernel/fork.c` (v6.8).
 //!
-//! Kept: `kernel_thread`, `user_mode_thread`, `kernel_clone`, `copy_process` with the scheduler's steps in
-//! Linux's order, `fork_idle`; a task's slot and stack. Left out: memory, files, signals, credentials,
-//! name spaces, cgroups. Differs: slots come from the heap once and go back to a list of free slots, never
+//! Kept: `kernel_thread`, `user_mode_thread` and clone3's kernel half as three ways to fill
+//! `kernel_clone_args`; `kernel_clone` with vfork, `copy_process` with its checks of flags and the scheduler's
+//! steps in Linux's order, `fork_idle`; a task's slot and stack; in `mm`, memory maps' life. Left out: what maps
+//! map, files, signals, credentials, name spaces, cgroups. Differs: a child of clone3 runs a function, which
+//! stands for the program it would return to; slots come from the heap once and go back to a list of free slots, never
 //! to the heap, so that a reference to a task cannot dangle; a free slot keeps its stack, as Linux's
 //! cache of stacks does.
 //! Locks: `tasklist_lock` for the list of tasks, `free_slots_lock` for the free ones.
 
 extern crate alloc;
 
+pub mod clone3;
+pub mod mm;
+
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::kernel::process::copy_thread;
 use crate::fence::shared::Shared;
 use crate::fence::void::VoidPtr;
-use crate::include::linux::errno::ENOMEM;
+use crate::include::linux::completion::Completion;
+use crate::include::linux::errno::{EINVAL, ENOMEM};
 use crate::include::linux::list::list_add_tail;
+use crate::include::linux::mm_types::init_mm;
 use crate::include::linux::rcupdate::rcu_copy_process;
-use crate::include::linux::sched::task::{
-    CLONE_UNTRACED, CLONE_VM, CSIGNAL, KernelCloneArgs, ThreadFn,
-};
+use crate::include::linux::sched::task::*;
 use crate::include::linux::sched::{
     PF_FORKNOEXEC, PF_IDLE, PF_KTHREAD, PF_NO_SETAFFINITY, PF_SUPERPRIV, PF_WQ_WORKER,
     TASK_COMM_LEN, TaskRef, TaskStruct,
@@ -28,13 +33,19 @@ use crate::include::trace::events::sched::trace_sched_process_fork;
 use crate::init::init_task::init_task;
 use crate::kernel::kthread::set_kthread_struct;
 use crate::kernel::pid::alloc_pid;
+use crate::kernel::sched::completion::wait_for_completion;
 use crate::kernel::sched::core::{
     init_idle, sched_cgroup_fork, sched_fork, sched_post_fork, wake_up_new_task,
 };
 use crate::mm::vmalloc::alloc_thread_stack_node;
 use crate::pr_err;
+use crate::stack_pinned;
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering};
+
+pub use clone3::sys_clone3;
+use mm::copy_mm;
+pub use mm::{mm_alloc, mm_release, mmdrop_lazy_tlb, mmget, mmgrab_lazy_tlb, mmput};
 
 /// Protects the list of all tasks.
 pub static tasklist_lock: RawSpinlock = RawSpinlock::new();
@@ -113,8 +124,23 @@ fn dup_task_struct(orig: TaskRef) -> Option<TaskRef> {
     tsk.nivcsw.set(0);
     tsk.utime.set(0);
     tsk.stime.set(0);
+    tsk.vfork_done.set(None);
     tsk.parent.set(Some(orig));
     Some(tsk)
+}
+
+/// Whether the flags go together.
+fn clone_flags_valid(args: &KernelCloneArgs) -> bool {
+    let has = |flag| args.flags & flag != 0;
+    // Mounts of its own and a root directory that is shared; the same for users.
+    !(has(CLONE_NEWNS) && has(CLONE_FS)
+        || has(CLONE_NEWUSER) && has(CLONE_FS)
+        // Threads share their handlers, and whoever shares handlers shares the memory they are in.
+        || has(CLONE_THREAD) && !has(CLONE_SIGHAND)
+        || has(CLONE_SIGHAND) && !has(CLONE_VM)
+        // Nobody becomes a brother of init: its parent would not reap it.
+        || has(CLONE_PARENT) && current().pid.get() == 1
+        || has(CLONE_THREAD) && (has(CLONE_NEWUSER) || has(CLONE_NEWPID)))
 }
 
 /// Makes a task that does not run yet.
@@ -122,6 +148,9 @@ fn dup_task_struct(orig: TaskRef) -> Option<TaskRef> {
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn copy_process(args: &KernelCloneArgs) -> Result<TaskRef, i32> {
+    if !clone_flags_valid(args) {
+        return Err(-EINVAL);
+    }
     let p = dup_task_struct(current()).ok_or(-ENOMEM)?;
     p.flags
         .and_not(PF_SUPERPRIV | PF_WQ_WORKER | PF_IDLE | PF_NO_SETAFFINITY);
@@ -145,6 +174,13 @@ fn copy_process(args: &KernelCloneArgs) -> Result<TaskRef, i32> {
         0 => {}
         error => return Err(give_up(error)),
     }
+    copy_mm(args.flags, p);
+    let give_up = |error: i32| {
+        if let Some(mm) = p.mm.replace(None) {
+            mmput(mm);
+        }
+        give_up(error)
+    };
     match copy_thread(p, args) {
         0 => {}
         error => return Err(give_up(error)),
@@ -152,10 +188,15 @@ fn copy_process(args: &KernelCloneArgs) -> Result<TaskRef, i32> {
     let pid = if args.idle {
         0
     } else {
-        alloc_pid().map_err(give_up)?
+        alloc_pid(args.set_tid).map_err(give_up)?
     };
     p.pid.set(pid);
-    p.tgid.set(pid);
+    let thread = args.flags & CLONE_THREAD != 0;
+    p.tgid.set(if thread { current().tgid.get() } else { pid });
+    // A thread's parent is its group's.
+    if args.flags & (CLONE_PARENT | CLONE_THREAD) != 0 {
+        p.parent.set(current().parent.get());
+    }
     sched_cgroup_fork(p);
     if !args.idle {
         let _guard = tasklist_lock.lock();
@@ -181,7 +222,14 @@ pub extern "C" fn kernel_clone(args: &KernelCloneArgs) -> i32 {
     trace_sched_process_fork(current(), p);
     // The number is read before the child runs: it may be gone afterwards.
     let nr = p.pid.get();
+    if args.flags & CLONE_VFORK == 0 {
+        wake_up_new_task(p);
+        return nr;
+    }
+    stack_pinned!(let vfork = Completion::new());
+    p.vfork_done.set(Some(vfork));
     wake_up_new_task(p);
+    wait_for_completion(vfork);
     nr
 }
 
@@ -192,6 +240,9 @@ fn thread_args(r#fn: ThreadFn, fn_arg: VoidPtr, flags: u64) -> KernelCloneArgs {
         name: None,
         kthread: false,
         idle: false,
+        stack: 0,
+        stack_size: 0,
+        set_tid: 0,
         r#fn: Some(r#fn),
         fn_arg,
     }
@@ -236,6 +287,9 @@ pub fn fork_idle(cpu: u32) -> Option<TaskRef> {
     };
     match copy_process(&args) {
         Ok(task) => {
+            // As its CPU would do when it starts: it borrows the kernel's own map.
+            task.active_mm.set(Some(&init_mm));
+            mmgrab_lazy_tlb(&init_mm);
             init_idle(task, cpu);
             Some(task)
         }

@@ -1,10 +1,16 @@
-//! mm: boot memory, pages, object caches, mapped stacks.
+//! mm: boot memory, pages, object caches, mapped stacks; the threads that keep memory free.
 #![expect(unsafe_code, reason = "addresses of the linker script's symbols")]
+pub mod backing_dev;
+pub mod compaction;
 pub mod init;
 pub mod memblock;
+pub mod oom_kill;
 pub mod page_alloc;
+pub mod shrinker;
 pub mod slub;
 pub mod vmalloc;
+pub mod vmscan;
+pub mod vmstat;
 
 /// First and last physical byte of the image.
 pub fn memblock_image() -> (u64, u64) {

@@ -14,12 +14,16 @@ pub const EIO: i32 = 5;
 pub const EINTR: i32 = 4;
 /// No such device or address: the CPU is offline.
 pub const ENXIO: i32 = 6;
+/// Argument list too long; a structure of the caller has fields that are not known.
+pub const E2BIG: i32 = 7;
 /// Try again.
 pub const EAGAIN: i32 = 11;
 /// Out of memory.
 pub const ENOMEM: i32 = 12;
 /// Busy.
 pub const EBUSY: i32 = 16;
+/// It is there already.
+pub const EEXIST: i32 = 17;
 /// No such device.
 pub const ENODEV: i32 = 19;
 /// Invalid argument.

@@ -29,6 +29,8 @@ pub mod cpu;
 pub mod cpuhotplug;
 pub mod kernel;
 pub mod kthread;
+pub mod mm_types;
+pub mod mmzone;
 pub mod mutex;
 pub mod percpu_rwsem;
 pub mod rcupdate;

@@ -2,7 +2,7 @@
 //!
 //! Linux: `include/linux/sched.h` (v6.8).
 //! Kept: every field that the scheduler, the stopper and kthreads of this kernel use, in Linux's
-//! order. Left out: memory, files, signals, credentials, tracing, cgroups; statistics.
+//! order. Left out: files, signals, credentials, tracing, cgroups; statistics.
 //! Differs: fields are [`Shared`] cells or atomics instead of plain fields behind a convention; who
 //! may write which field is Linux's rule and stated at the field: (pi) `pi_lock`, (rq) the runqueue's
 //! lock, (self) only the task itself, (new) before the task first runs.
@@ -17,8 +17,10 @@ use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::processor::ThreadStruct;
 use crate::arch::x86::include::asm::thread_info::{TIF_NEED_RESCHED, ThreadInfo};
 use crate::fence::shared::Shared;
+use crate::include::linux::completion::Completion;
 use crate::include::linux::cpumask::Cpumask;
 use crate::include::linux::list::ListHead;
+use crate::include::linux::mm_types::MmStruct;
 use crate::include::linux::plist::PlistNode;
 use crate::include::linux::rbtree::RbNode;
 use crate::include::linux::smp::{CSD_TYPE_TTWU, CallSingleNode};
@@ -80,10 +82,16 @@ pub const PF_WQ_WORKER: u32 = 0x20;
 pub const PF_FORKNOEXEC: u32 = 0x40;
 /// Used super-user privileges.
 pub const PF_SUPERPRIV: u32 = 0x100;
+/// It frees memory: it may use the last of it.
+pub const PF_MEMALLOC: u32 = 0x800;
 /// A suspend does not freeze it.
 pub const PF_NOFREEZE: u32 = 0x8000;
+/// It is kswapd.
+pub const PF_KSWAPD: u32 = 0x0002_0000;
 /// A kernel thread.
 pub const PF_KTHREAD: u32 = 0x0020_0000;
+/// Its memory map is laid out at random.
+pub const PF_RANDOMIZE: u32 = 0x0040_0000;
 /// Its affinity may not be changed from outside.
 pub const PF_NO_SETAFFINITY: u32 = 0x0400_0000;
 
@@ -378,6 +386,10 @@ pub struct TaskStruct {
     pub pushable_tasks: PlistNode,
     /// Place in the tree of deadline tasks to push: (rq).
     pub pushable_dl_tasks: RbNode,
+    /// Its memory map; a kernel thread has none: (self).
+    pub mm: Shared<Option<&'static MmStruct>>,
+    /// The map that is in force while it runs: its own, or a borrowed one.
+    pub active_mm: Shared<Option<&'static MmStruct>>,
     /// `EXIT_*`.
     pub exit_state: Shared<u32>,
     /// What the task returned.
@@ -396,6 +408,8 @@ pub struct TaskStruct {
     pub tgid: Shared<i32>,
     /// Who forked it.
     pub parent: Shared<Option<TaskRef>>,
+    /// Who waits until it lets go of its parent's memory map (`vfork`).
+    pub vfork_done: Shared<Option<&'static Completion>>,
     /// What makes a kernel thread one: (new), then fixed.
     pub worker_private: Shared<Option<&'static Kthread>>,
     /// The worker it is, if it is one: (self).
@@ -418,6 +432,8 @@ pub struct TaskStruct {
     pub rcu_users: AtomicI32,
     /// Link of a wake_q; not null while in one.
     pub wake_q: wake_q::WakeQNode,
+    /// The next task whose memory the OOM reaper shall take.
+    pub oom_reaper_list: Shared<Option<TaskRef>>,
     /// Link of the list of free slots (ours).
     pub free_next: Shared<Option<TaskRef>>,
     /// What the architecture keeps while the task does not run. Last, as in Linux.
@@ -474,6 +490,8 @@ impl TaskStruct {
             tasks: ListHead::new(),
             pushable_tasks: PlistNode::new(),
             pushable_dl_tasks: RbNode::new(),
+            mm: Shared::new(None),
+            active_mm: Shared::new(None),
             exit_state: Shared::new(0),
             exit_code: Shared::new(0),
             sched_reset_on_fork: Shared::new(0),
@@ -483,6 +501,7 @@ impl TaskStruct {
             pid: Shared::new(0),
             tgid: Shared::new(0),
             parent: Shared::new(None),
+            vfork_done: Shared::new(None),
             worker_private: Shared::new(None),
             worker: Shared::new(None),
             utime: Shared::new(0),
@@ -494,6 +513,7 @@ impl TaskStruct {
             rcu: RcuHead::new(),
             rcu_users: AtomicI32::new(0),
             wake_q: wake_q::WakeQNode::new(),
+            oom_reaper_list: Shared::new(None),
             free_next: Shared::new(None),
             thread: ThreadStruct::new(),
         }

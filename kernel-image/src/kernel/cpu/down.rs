@@ -25,10 +25,13 @@ use crate::include::linux::cpumask::{
     Cpumask, cpu_online, cpu_online_mask, cpu_present, num_online_cpus,
 };
 use crate::include::linux::errno::{EBUSY, EINVAL};
+use crate::include::linux::mm_types::init_mm;
 use crate::include::linux::stop_machine::{stop_machine_cpuslocked, stop_machine_park};
+use crate::kernel::fork::{mmdrop_lazy_tlb, mmgrab_lazy_tlb};
 use crate::kernel::kthread::{kthread_park, kthread_unpark};
 use crate::kernel::rcu::tree::{rcutree_migrate_callbacks, rcutree_report_cpu_dead};
 use crate::kernel::smp::smp_call_function_single;
+use crate::kernel::smpboot::idle_thread_get;
 use crate::kernel::time::tick_common::{tick_cleanup_dead_cpu, tick_handover_do_timer};
 use crate::kernel::workqueue::work_on_cpu;
 use crate::{BUG_ON, WARN, WARN_ON, pr_debug, pr_err, stack_pinned};
@@ -118,8 +121,14 @@ fn cpuhp_bp_sync_dead(cpu: u32) {
     }
 }
 
-/// The idle task of the CPU would give up its memory here; on one address space there is nothing to do.
-pub(super) fn finish_cpu(_cpu: u32) -> i32 {
+/// The idle task of the CPU gives back the memory map it borrowed last.
+pub(super) fn finish_cpu(cpu: u32) -> i32 {
+    if let Some(idle) = idle_thread_get(cpu)
+        && let Some(mm) = idle.active_mm.replace(Some(&init_mm))
+    {
+        mmgrab_lazy_tlb(&init_mm);
+        mmdrop_lazy_tlb(mm);
+    }
     0
 }
 

@@ -18,10 +18,8 @@ pub mod stopstorm;
 pub mod table;
 pub mod timers;
 
-use crate::arch::x86::include::asm::current::current;
-use crate::include::linux::sched::CommBuf;
+use crate::fs::exec::begin_new_exec;
 use crate::kernel::params::param;
-use crate::kernel::sched::core::sched_exec;
 use core::ops::RangeInclusive;
 
 /// A workload: runs as pid 1 and returns when it is done.
@@ -76,9 +74,7 @@ pub fn run_workload() {
     match (chosen, name) {
         (Some(workload), _) => {
             crate::pr_info!("Run workload {} as init process", workload.name);
-            // What an exec of /sbin/init would have done to the task: a better CPU, another name.
-            sched_exec();
-            current().set_comm(&CommBuf::format(format_args!("init")));
+            begin_new_exec("init");
             (workload.run)();
         }
         (None, name) => crate::kernel::panic::panic(format_args!(

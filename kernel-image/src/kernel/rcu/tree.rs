@@ -2,16 +2,17 @@
 //!
 //! Linux: `kernel/rcu/tree.c` (v6.8), here a file and a folder of the same name: `types` (tree.h), `gp` (the
 //! thread `rcu_preempt`), `qs` (quiescent states up the tree, numbers down to the CPUs), `callbacks`
-//! (call_rcu, invoking, barriers), `hotplug` (CPUs that come and go); this file: start-up, the tick, the
+//! (call_rcu, invoking, barriers), `poll` (asked for, looked after later), `hotplug` (CPUs that come and go); this file: start-up, the tick, the
 //! softirq, waiting. Kept: grace periods over a tree of nodes, quiescent states from context switches,
 //! ticks, idle and the stopper, scans that find idle CPUs, callbacks in segments. Left out: offloaded
-//! (nocb) and lazy callbacks, kfree_rcu's batches, polled grace periods, boosting, rcuc threads, the wrap
+//! (nocb) and lazy callbacks, kfree_rcu's batches, boosting, rcuc threads, the wrap
 //! of a CPU's number (64 bits do not), full dynticks. Differs: nothing else.
 //! Locks: a node's lock with interrupts off, from a leaf towards the root only.
 
 pub mod callbacks;
 pub mod gp;
 pub mod hotplug;
+pub mod poll;
 pub mod qs;
 pub mod types;
 
@@ -22,9 +23,14 @@ pub use hotplug::{
     rcutree_offline_cpu, rcutree_online_cpu, rcutree_prepare_cpu, rcutree_report_cpu_dead,
     rcutree_report_cpu_starting,
 };
+pub use poll::{
+    get_state_synchronize_rcu, poll_state_synchronize_rcu, start_poll_synchronize_rcu_expedited,
+};
 pub use types::{rcu_data, rcu_state};
 
+use crate::WARN_ON;
 use crate::arch::x86::include::asm::current::current;
+use crate::fence::shared::Shared;
 use crate::include::linux::cpumask::{NR_CPUS, cpu_possible_mask, nr_cpu_ids};
 use crate::include::linux::interrupt::{RCU_SOFTIRQ, open_softirq, raise_softirq};
 use crate::include::linux::irqflags::{local_irq_restore, local_irq_save};
@@ -35,6 +41,7 @@ use crate::include::linux::preempt::{
 use crate::include::linux::rcupdate::RCU_SCHEDULER_INACTIVE;
 use crate::include::linux::sched::set_tsk_need_resched;
 use crate::include::linux::smp::smp_processor_id;
+use crate::include::linux::workqueue::{WQ_MEM_RECLAIM, WorkqueueStruct, alloc_workqueue};
 use crate::kernel::context_tracking::{ct_state_inc_momentary, rcu_is_cpu_rrupt_from_idle};
 use crate::kernel::rcu::rcu::{rcu_seq_current, rcu_seq_state};
 use crate::kernel::rcu::rcu_segcblist::RCU_NEXT_READY_TAIL;
@@ -56,6 +63,11 @@ use types::{RCU_FANOUT_LEAF, RdpRef, rcu_for_each_node_breadth_first, rcu_is_lea
 pub fn rcu_gp_in_progress() -> bool {
     rcu_seq_state(rcu_seq_current(&rcu_state.gp_seq)) != 0
 }
+
+/// For works that drive expedited grace periods that are polled for; other callers drive theirs themselves here.
+pub static rcu_gp_wq: Shared<Option<&'static WorkqueueStruct>> = Shared::new(None);
+/// For works of such a grace period that run side by side: there are none here.
+pub static rcu_par_gp_wq: Shared<Option<&'static WorkqueueStruct>> = Shared::new(None);
 
 /// Sets up the tree, the softirq and the boot CPU.
 pub fn rcu_init() {
@@ -80,6 +92,14 @@ pub fn rcu_init() {
             "rcu: Adjusting geometry for rcu_fanout_leaf={RCU_FANOUT_LEAF}, nr_cpu_ids={cpus}"
         );
     }
+    // With rescuers: freeing memory may wait for a grace period.
+    for (slot, name) in [(&rcu_gp_wq, "rcu_gp"), (&rcu_par_gp_wq, "rcu_par_gp")] {
+        let wq = alloc_workqueue(name, WQ_MEM_RECLAIM, 0);
+        WARN_ON!(wq.is_none());
+        slot.set(wq);
+    }
+    // Whoever polled before this is answered from here on. It is the first work that any worker finds.
+    start_poll_synchronize_rcu_expedited();
 }
 
 /// How many levels so many CPUs need.

@@ -500,6 +500,8 @@ pub struct Rq {
     pub balance_callback: Shared<Option<&'static BalanceCallback>>,
     /// Whether the CPU was idle at the last tick.
     pub idle_balance: Shared<u8>,
+    /// The map that the task before borrowed: the next one gives it back.
+    pub prev_mm: Shared<Option<&'static crate::include::linux::mm_types::MmStruct>>,
     /// An active balance is on its way.
     pub active_balance: Shared<i32>,
     /// Where it pushes to.
@@ -585,6 +587,7 @@ impl Rq {
             cpu_capacity: Shared::new(0),
             balance_callback: Shared::new(None),
             idle_balance: Shared::new(0),
+            prev_mm: Shared::new(None),
             active_balance: Shared::new(0),
             push_cpu: Shared::new(0),
             active_balance_work: CpuStopWork::new(),

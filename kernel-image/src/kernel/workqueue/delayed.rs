@@ -15,7 +15,7 @@ use crate::include::linux::irqflags::{
 use crate::include::linux::jiffies::jiffies;
 use crate::include::linux::list::list_empty;
 use crate::include::linux::timer::{
-    TIMER_IRQSAFE, TimerList, add_timer, del_timer, timer_pending, timer_setup,
+    TIMER_IRQSAFE, TimerList, add_timer, add_timer_on, del_timer_sync, timer_pending, timer_setup,
 };
 use crate::include::linux::workqueue::{
     DelayedOfTimer, DelayedWork, WORK_CPU_UNBOUND, WORK_STRUCT_PENDING,
@@ -59,7 +59,11 @@ fn __queue_delayed_work(
     dwork.wq.set(Some(wq));
     dwork.cpu.set(cpu);
     timer.expires.set(jiffies() + delay);
-    add_timer(timer);
+    if cpu == WORK_CPU_UNBOUND {
+        add_timer(timer);
+    } else {
+        add_timer_on(timer, cpu);
+    }
 }
 
 /// Queues a work on a CPU after `delay` jiffies.
@@ -147,7 +151,7 @@ pub fn mod_delayed_work(
 /// May sleep.
 pub fn flush_delayed_work(dwork: &'static DelayedWork) -> bool {
     local_irq_disable();
-    if del_timer(&dwork.timer)
+    if del_timer_sync(&dwork.timer)
         && let Some(wq) = dwork.wq.get()
     {
         __queue_work(dwork.cpu.get(), wq, &dwork.work);

@@ -29,7 +29,9 @@ use crate::include::linux::list::{
 use crate::include::linux::mutex::Mutex;
 use crate::include::linux::sched::TaskRef;
 use crate::include::linux::spinlock::{RawSpinlock, raw_spin_lock_irq, raw_spin_unlock_irq};
-use crate::include::linux::timer::{TimerList, del_timer_sync, mod_timer, timer_setup};
+use crate::include::linux::timer::{
+    TIMER_DEFERRABLE, TimerList, del_timer_sync, mod_timer, timer_setup,
+};
 use crate::include::linux::wait::WaitQueueHead;
 use crate::include::linux::workqueue::{
     WORKER_DESC_LEN, WorkFunc, WorkLink, WorkStruct, WorkqueueStruct, cancel_work_sync, queue_work,
@@ -328,8 +330,8 @@ impl WorkerPool {
         ] {
             INIT_LIST_HEAD(list);
         }
-        // Linux defers the idle timer: an idle CPU does not wake up to let workers go.
-        timer_setup(&self.idle_timer, idle_worker_timeout, 0);
+        // An idle CPU does not wake up to let workers go.
+        timer_setup(&self.idle_timer, idle_worker_timeout, TIMER_DEFERRABLE);
         timer_setup(&self.mayday_timer, pool_mayday_timeout, 0);
         self.detach_completion.set(None);
         self.attrs.set(attrs.clear_for_pool());

@@ -1,0 +1,2 @@
+//! net/core: network name spaces.
+pub mod net_namespace;
