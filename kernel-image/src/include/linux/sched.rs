@@ -10,6 +10,7 @@
 pub mod deadline;
 pub mod prio;
 pub mod rt;
+pub mod stats;
 pub mod task;
 pub mod wake_q;
 
@@ -342,6 +343,8 @@ pub struct TaskStruct {
     pub sched_class: Shared<Option<&'static SchedClass>>,
     /// Its group.
     pub sched_task_group: Shared<Option<&'static TaskGroup>>,
+    /// Statistics, if they are counted: (rq).
+    pub stats: stats::SchedStatistics,
     /// `SCHED_*`.
     pub policy: Shared<u32>,
     /// Weight of `cpus_mask`.
@@ -380,6 +383,8 @@ pub struct TaskStruct {
     pub trc_was_marked: Shared<bool>,
     /// Place in the list of those that Tasks Trace RCU waits for.
     pub trc_holdout_list: ListHead,
+    /// How often it ran and how long it waited: (rq).
+    pub sched_info: stats::SchedInfo,
     /// Place in the list of all tasks, whose head is in `init_task`.
     pub tasks: ListHead,
     /// Place in the list of real-time tasks to push: (rq).
@@ -402,6 +407,8 @@ pub struct TaskStruct {
     pub sched_migrated: Shared<u32>,
     /// It is being woken on another CPU and changed CPU.
     pub sched_remote_wakeup: Shared<u32>,
+    /// It sleeps for I/O: (self).
+    pub in_iowait: Shared<u32>,
     /// Its number; 0 for every idle task.
     pub pid: Shared<i32>,
     /// Number of its thread group.
@@ -468,6 +475,7 @@ impl TaskStruct {
             },
             sched_class: Shared::new(None),
             sched_task_group: Shared::new(None),
+            stats: stats::SchedStatistics::new(),
             policy: Shared::new(SCHED_NORMAL),
             nr_cpus_allowed: Shared::new(0),
             cpus_ptr: Shared::new(None),
@@ -487,6 +495,7 @@ impl TaskStruct {
             trc_reader_special: Shared::new(0),
             trc_was_marked: Shared::new(false),
             trc_holdout_list: ListHead::new(),
+            sched_info: stats::SchedInfo::new(),
             tasks: ListHead::new(),
             pushable_tasks: PlistNode::new(),
             pushable_dl_tasks: RbNode::new(),
@@ -498,6 +507,7 @@ impl TaskStruct {
             sched_contributes_to_load: Shared::new(0),
             sched_migrated: Shared::new(0),
             sched_remote_wakeup: Shared::new(0),
+            in_iowait: Shared::new(0),
             pid: Shared::new(0),
             tgid: Shared::new(0),
             parent: Shared::new(None),

@@ -6,6 +6,7 @@
 //! - `precise`: hrtimers of every clock, hard and soft, in order and on time; sleeps keep their bounds.
 //! - `cancel`: whoever cancels a timer whose callback runs on another CPU waits for it.
 //! - `idle`: the tick of an idle CPU stops (with `nohz=off` it does not), ticks are accounted, load averages.
+//! - `stats`: what `sched_info` and, with `schedstats=enable`, the statistics say of a task that waited and slept.
 //! - `preempt`: where a task that wakes preempts a thread of the kernel, in each mode of `preempt=`.
 //!
 //! Parameters: `timers.levels` (default 3, up to 9) how many levels of the wheel, each eight times as long as the one
@@ -16,6 +17,7 @@ mod cancel;
 mod idle;
 mod precise;
 mod preempt;
+mod stats;
 mod wheel;
 
 use crate::arch::x86::include::asm::current::current;
@@ -46,6 +48,7 @@ pub fn run() {
     preempt::run();
     precise::run();
     idle::run();
+    stats::run();
     wheel::run(levels as u32);
     cancel::run(rounds);
     sched_set_normal(me, 0);

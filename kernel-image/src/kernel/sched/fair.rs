@@ -14,6 +14,7 @@ pub mod group;
 pub mod load;
 pub mod nohz;
 pub mod select;
+pub mod stats;
 
 use crate::fence::shared::Shared;
 use crate::include::linux::cpumask::num_online_cpus;

@@ -22,6 +22,7 @@ use crate::kernel::cpu::{cpuhp_online_idle, cpuhp_report_idle_dead};
 use crate::kernel::sched::core::affinity::set_cpus_allowed_common;
 use crate::kernel::sched::core::{resched_curr, schedule_idle};
 use crate::kernel::sched::sched::{RqRef, SchedClass};
+use crate::kernel::sched::stats::schedstat_inc;
 use crate::kernel::time::tick_sched::{
     tick_nohz_idle_enter, tick_nohz_idle_exit, tick_nohz_idle_stop_tick,
 };
@@ -141,6 +142,7 @@ fn set_next_task_idle(_rq: RqRef, _next: TaskRef, _first: bool) {}
 fn pick_next_task_idle(rq: RqRef) -> Option<TaskRef> {
     let next = rq.idle_task();
     set_next_task_idle(rq, next, true);
+    schedstat_inc(&rq.stats.sched_goidle);
     Some(next)
 }
 

@@ -7,7 +7,7 @@
 //! - `pelt`: load tracking's series; who attaches where is in `fair/load`.
 //! - `wait`, `swait`, `completion`: how tasks wait for each other.
 //! - `topology`: root domains: which CPUs are balanced with which.
-//! - `clock`: the scheduler's view of time. `loadavg`, `cputime`: what became of it.
+//! - `clock`: the scheduler's view of time. `loadavg`, `cputime`, `stats`: what became of it.
 
 pub mod clock;
 pub mod completion;
@@ -22,6 +22,7 @@ pub mod loadavg;
 pub mod pelt;
 pub mod rt;
 pub mod sched;
+pub mod stats;
 pub mod stop_task;
 pub mod swait;
 pub mod topology;

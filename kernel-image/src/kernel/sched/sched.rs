@@ -32,6 +32,7 @@ use crate::kernel::sched::clock::sched_clock_cpu;
 use crate::kernel::sched::core::affinity::AffinityContext;
 use crate::kernel::sched::fair::load::set_task_rq_fair;
 use crate::kernel::sched::pelt::update_rq_clock_pelt;
+use crate::kernel::sched::stats::RqStats;
 use core::sync::atomic::{AtomicI32, AtomicI64};
 
 pub mod balance_callback;
@@ -532,6 +533,8 @@ pub struct Rq {
     pub push_busy: Shared<u8>,
     /// Its work.
     pub push_work: CpuStopWork,
+    /// Statistics (fields of `rq` itself in Linux).
+    pub stats: RqStats,
     /// Load average bookkeeping.
     pub calc_load_update: Shared<u64>,
     /// Load average bookkeeping.
@@ -603,6 +606,7 @@ impl Rq {
             nr_pinned: Shared::new(0),
             push_busy: Shared::new(0),
             push_work: CpuStopWork::new(),
+            stats: RqStats::new(),
             calc_load_update: Shared::new(0),
             calc_load_active: Shared::new(0),
         }

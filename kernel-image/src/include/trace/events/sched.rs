@@ -1,7 +1,7 @@
 //! The scheduler's tracepoints. Linux: `include/trace/events/sched.h` (v6.8).
 //!
-//! Kept: the seven events the tracer records by default and sched_process_free, with Linux's arguments and places. Left out:
-//! statistics, PI and NUMA events. Differs: a tracepoint is one `nop` (see `linux/tracepoint.rs`).
+//! Kept: the seven events the tracer records by default, sched_process_free and the statistics, with Linux's
+//! arguments and places. Left out: PI and NUMA events. Differs: a tracepoint is one `nop` (see `linux/tracepoint.rs`).
 
 use crate::include::linux::sched::TaskRef;
 use crate::kernel::kthread::worker::{KthreadWork, KthreadWorkFunc, KthreadWorker};
@@ -87,4 +87,34 @@ pub fn trace_sched_kthread_work_execute_end(work: &KthreadWork, function: Kthrea
 #[inline(always)]
 pub fn trace_sched_process_free(p: TaskRef) {
     tracepoint!("sched:sched_process_free", p);
+}
+
+/// A task has waited for a CPU.
+#[inline(always)]
+pub fn trace_sched_stat_wait(p: TaskRef, delay: u64) {
+    tracepoint!("sched:sched_stat_wait", p, delay);
+}
+
+/// A task has slept interruptibly.
+#[inline(always)]
+pub fn trace_sched_stat_sleep(p: TaskRef, delay: u64) {
+    tracepoint!("sched:sched_stat_sleep", p, delay);
+}
+
+/// A task has slept for I/O.
+#[inline(always)]
+pub fn trace_sched_stat_iowait(p: TaskRef, delay: u64) {
+    tracepoint!("sched:sched_stat_iowait", p, delay);
+}
+
+/// A task has slept uninterruptibly.
+#[inline(always)]
+pub fn trace_sched_stat_blocked(p: TaskRef, delay: u64) {
+    tracepoint!("sched:sched_stat_blocked", p, delay);
+}
+
+/// A task has been charged for run time.
+#[inline(always)]
+pub fn trace_sched_stat_runtime(p: TaskRef, runtime: u64) {
+    tracepoint!("sched:sched_stat_runtime", p, runtime);
 }

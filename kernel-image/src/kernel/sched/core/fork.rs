@@ -27,6 +27,16 @@ use core::sync::atomic::Ordering;
 
 fn __sched_fork(p: TaskRef) {
     p.on_rq.set(0);
+    p.stats.reset();
+    for counter in [
+        &p.sched_info.pcount,
+        &p.sched_info.run_delay,
+        &p.sched_info.last_arrival,
+        &p.sched_info.last_queued,
+    ] {
+        counter.set(0);
+    }
+    p.in_iowait.set(0);
     let se = &p.se;
     se.on_rq.set(0);
     for cell in [

@@ -31,6 +31,7 @@ use crate::kernel::sched::sched::{
     SYSCTL_SCHED_MIGRATION_COST, TASK_ON_RQ_QUEUED, cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock,
     root_task_group, sched_class_above,
 };
+use crate::kernel::sched::stats::init_schedstats;
 use crate::kernel::sched::topology::{def_root_domain, init_defrootdomain, rq_attach_root};
 use crate::kernel::smpboot::idle_thread_set_boot_cpu;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -66,6 +67,7 @@ pub extern "C" fn sched_init() {
     // The boot CPU is active: nothing shall be pushed off it.
     balance_push_set(raw_smp_processor_id(), false);
     init_sched_fair_class();
+    init_schedstats();
     preempt_dynamic_init();
     scheduler_running.store(true, Ordering::Release);
 }

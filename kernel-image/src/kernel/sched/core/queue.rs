@@ -2,7 +2,7 @@
 //!
 //! Linux: `kernel/sched/core.c` (v6.8): `enqueue_task`, `activate_task`, `set_task_cpu`,
 //! `wakeup_preempt`. Kept: `on_rq`'s order around the class's hooks, the migrate event before the
-//! change. Left out: statistics, PSI, uclamp, perf and rseq hooks. Differs: nothing else.
+//! change. Left out: PSI, uclamp, perf and rseq hooks. Differs: nothing else.
 //! Locks: the runqueue's lock is held throughout; `set_task_cpu` wants `pi_lock` or that lock.
 
 use super::tick::resched_curr;
@@ -13,14 +13,19 @@ use crate::include::linux::sched::{
 };
 use crate::include::trace::events::sched::trace_sched_migrate_task;
 use crate::kernel::sched::sched::{
-    __set_task_cpu, DEQUEUE_NOCLOCK, DEQUEUE_SLEEP, ENQUEUE_MIGRATED, ENQUEUE_NOCLOCK, RqRef,
-    TASK_ON_RQ_MIGRATING, TASK_ON_RQ_QUEUED, is_migration_disabled, rq_clock_skip_update,
-    same_class, sched_class_above, task_on_rq_migrating, task_on_rq_queued, update_rq_clock,
+    __set_task_cpu, DEQUEUE_NOCLOCK, DEQUEUE_SAVE, DEQUEUE_SLEEP, ENQUEUE_MIGRATED,
+    ENQUEUE_NOCLOCK, ENQUEUE_RESTORE, RqRef, TASK_ON_RQ_MIGRATING, TASK_ON_RQ_QUEUED,
+    is_migration_disabled, rq_clock_skip_update, same_class, sched_class_above,
+    task_on_rq_migrating, task_on_rq_queued, update_rq_clock,
 };
+use crate::kernel::sched::stats::{sched_info_dequeue, sched_info_enqueue};
 
 pub(crate) fn enqueue_task(rq: RqRef, p: TaskRef, flags: i32) {
     if flags & ENQUEUE_NOCLOCK == 0 {
         update_rq_clock(rq);
+    }
+    if flags & ENQUEUE_RESTORE == 0 {
+        sched_info_enqueue(rq, p);
     }
     (p.class().enqueue_task)(rq, p, flags);
 }
@@ -28,6 +33,9 @@ pub(crate) fn enqueue_task(rq: RqRef, p: TaskRef, flags: i32) {
 pub(crate) fn dequeue_task(rq: RqRef, p: TaskRef, flags: i32) {
     if flags & DEQUEUE_NOCLOCK == 0 {
         update_rq_clock(rq);
+    }
+    if flags & DEQUEUE_SAVE == 0 {
+        sched_info_dequeue(rq, p);
     }
     (p.class().dequeue_task)(rq, p, flags);
 }

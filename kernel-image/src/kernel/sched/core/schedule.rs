@@ -30,8 +30,11 @@ use crate::kernel::sched::sched::{
     DEQUEUE_NOCLOCK, DEQUEUE_SLEEP, RQCF_UPDATED, RqRef, SCHED_CLASSES, raw_spin_rq_lock,
     same_class, sched_class_above, this_rq, update_rq_clock,
 };
+use crate::kernel::sched::stats::schedstat_inc;
 use crate::kernel::workqueue::{wq_worker_running, wq_worker_sleeping};
 use crate::{BUG, WARN_ON_ONCE, pr_err};
+
+use core::sync::atomic::Ordering;
 
 /// Whether `__schedule` was asked for or forced.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,6 +73,7 @@ extern "C" fn __schedule(preempt: bool) {
     let rq = this_rq();
     let prev = rq.current();
     schedule_debug(prev);
+    schedstat_inc(&rq.stats.sched_count);
 
     local_irq_disable();
     rcu_note_context_switch(preempt);
@@ -93,6 +97,9 @@ extern "C" fn __schedule(preempt: bool) {
             rq.nr_uninterruptible.inc();
         }
         deactivate_task(rq, prev, DEQUEUE_SLEEP | DEQUEUE_NOCLOCK);
+        if prev.in_iowait.get() != 0 {
+            rq.nr_iowait.fetch_add(1, Ordering::Relaxed);
+        }
         switch_count = &prev.nvcsw;
     }
 
@@ -223,6 +230,31 @@ pub extern "C" fn schedule() {
     sched_update_worker(task);
 }
 
+/// The current task is about to sleep for I/O; what `io_schedule_finish` wants back.
+pub fn io_schedule_prepare() -> u32 {
+    current().in_iowait.replace(1)
+}
+
+/// It has slept.
+pub fn io_schedule_finish(token: u32) {
+    current().in_iowait.set(token);
+}
+
+/// As `schedule`, asleep for I/O: it counts in `nr_iowait`.
+pub fn io_schedule() {
+    let token = io_schedule_prepare();
+    schedule();
+    io_schedule_finish(token);
+}
+
+/// As `schedule_timeout`, asleep for I/O.
+pub fn io_schedule_timeout(timeout: u64) -> u64 {
+    let token = io_schedule_prepare();
+    let left = crate::kernel::time::timer::sleep::schedule_timeout(timeout);
+    io_schedule_finish(token);
+    left
+}
+
 /// As `schedule`, for a caller that holds preemption off once.
 pub fn schedule_preempt_disabled() {
     preempt_enable_no_resched();
@@ -301,6 +333,7 @@ fn do_sched_yield() {
     local_irq_disable();
     let rq = this_rq();
     raw_spin_rq_lock(rq);
+    schedstat_inc(&rq.stats.yld_count);
     (current().class().yield_task)(rq);
     preempt_disable();
     raw_spin_unlock_irq(&rq.__lock);

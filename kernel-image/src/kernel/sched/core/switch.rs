@@ -21,6 +21,7 @@ use crate::include::linux::spinlock::raw_spin_unlock_irq;
 use crate::kernel::exit::put_task_struct_rcu_user;
 use crate::kernel::fork::{mmdrop_lazy_tlb, mmgrab_lazy_tlb, put_task_stack};
 use crate::kernel::sched::sched::{RqRef, this_rq};
+use crate::kernel::sched::stats::sched_info_switch;
 use core::sync::atomic::Ordering;
 
 /// Switches to `next`. Returns when `prev` runs again, maybe on another CPU, with the lock of that
@@ -60,7 +61,8 @@ pub fn switch_mm_irqs_off(next: &'static MmStruct) {
     loaded_mm.this_cpu().set(Some(next));
 }
 
-fn prepare_task_switch(_rq: RqRef, _prev: TaskRef, next: TaskRef) {
+fn prepare_task_switch(rq: RqRef, prev: TaskRef, next: TaskRef) {
+    sched_info_switch(rq, prev, next);
     // From here until finish_task, next may not be woken onto another CPU.
     next.on_cpu.store(1, Ordering::Relaxed);
 }

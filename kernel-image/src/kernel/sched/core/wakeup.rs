@@ -5,7 +5,7 @@
 //! `scheduler_ipi`, `call_function_single_prep_ipi`.
 //! Kept: every ordering rule of `try_to_wake_up` (state under `pi_lock`, `on_rq` before `on_cpu`, the
 //! wake list for a target that is switching out or has nothing to run), the events and their order.
-//! Left out: I/O wait, statistics, sleeping locks' saved state (the field is there). Differs: all CPUs
+//! Left out: sleeping locks' saved state (the field is there). Differs: all CPUs
 //! share one cache, as Linux without topology.
 //! Locks: `pi_lock`, then the runqueue's.
 
@@ -31,13 +31,16 @@ use crate::include::linux::sched::{
 use crate::include::linux::smp::__smp_call_single_queue;
 use crate::include::linux::wait::WaitQueueEntry;
 use crate::include::trace::events::sched::{trace_sched_wakeup, trace_sched_waking};
+use crate::kernel::sched::sched::task_rq;
 use crate::kernel::sched::sched::{
     __task_rq_lock, ENQUEUE_MIGRATED, ENQUEUE_NOCLOCK, ENQUEUE_WAKEUP, RqFlags, RqRef,
     SYSCTL_SCHED_MIGRATION_COST, WF_MIGRATED, WF_TTWU, cpu_rq, raw_spin_rq_lock,
     raw_spin_rq_unlock, rq_clock, rq_lock_irqsave, rq_unlock_irqrestore, task_on_cpu,
     task_on_rq_queued, task_rq_lock, task_rq_unlock, this_rq, update_rq_clock,
 };
+use crate::kernel::sched::stats::ttwu_stat;
 use crate::kernel::time::hrtimer::sleep::schedule_hrtimeout;
+use core::sync::atomic::Ordering;
 
 /// Wakes a task if its state is in `state`. True if it was woken.
 ///
@@ -64,6 +67,7 @@ fn ttwu_current(p: TaskRef, state: u32) -> bool {
     }
     trace_sched_waking(p);
     ttwu_do_wakeup(p);
+    ttwu_stat(p, task_cpu(p), 0);
     true
 }
 
@@ -79,12 +83,14 @@ fn ttwu_other(p: TaskRef, state: u32, mut wake_flags: i32) -> bool {
     // on_rq before on_cpu: a task that is being switched out clears on_rq first and on_cpu last, so
     // reading them in this order cannot miss it in both.
     if p.on_rq.get() != 0 && ttwu_runnable(p, wake_flags) {
+        ttwu_stat(p, task_cpu(p), wake_flags);
         return true;
     }
     p.__state.set(TASK_WAKING);
 
     // Still being switched out: let that CPU do the rest instead of spinning for it.
     if task_on_cpu(p) && ttwu_queue_wakelist(p, task_cpu(p), wake_flags) {
+        ttwu_stat(p, task_cpu(p), wake_flags);
         return true;
     }
     while task_on_cpu(p) {
@@ -93,10 +99,14 @@ fn ttwu_other(p: TaskRef, state: u32, mut wake_flags: i32) -> bool {
 
     let cpu = select_task_rq(p, p.wake_cpu.get(), wake_flags | WF_TTWU) as u32;
     if task_cpu(p) != cpu {
+        if p.in_iowait.get() != 0 {
+            task_rq(p).nr_iowait.fetch_sub(1, Ordering::Relaxed);
+        }
         wake_flags |= WF_MIGRATED;
         set_task_cpu(p, cpu);
     }
     ttwu_queue(p, cpu, wake_flags);
+    ttwu_stat(p, cpu, wake_flags);
     true
 }
 
@@ -149,6 +159,8 @@ extern "C" fn ttwu_do_activate(rq: RqRef, p: TaskRef, wake_flags: i32) {
     let mut en_flags = ENQUEUE_WAKEUP | ENQUEUE_NOCLOCK;
     if wake_flags & WF_MIGRATED != 0 {
         en_flags |= ENQUEUE_MIGRATED;
+    } else if p.in_iowait.get() != 0 {
+        rq.nr_iowait.fetch_sub(1, Ordering::Relaxed);
     }
     activate_task(rq, p, en_flags);
     wakeup_preempt(rq, p, wake_flags);

@@ -2,7 +2,7 @@
 //!
 //! Linux: `kernel/sched/fair.c` (v6.8): `update_curr`, `enqueue_entity`, `dequeue_entity`,
 //! `set_next_entity`, `put_prev_entity`, `reweight_entity`.
-//! Kept: the order of every step. Left out: statistics, bandwidth.
+//! Kept: the order of every step. Left out: bandwidth.
 //! Differs: nothing else. Locks: the runqueue's lock is held throughout.
 
 use super::eevdf::{
@@ -13,9 +13,14 @@ use super::load::{
     DO_ATTACH, UPDATE_TG, dequeue_action, list_add_leaf_cfs_rq, reweight_load_avg,
     se_update_runnable, update_cfs_group, update_load_avg,
 };
-use super::{base_slice_ns, group_cfs_rq, rq_of, same_se, se_is_idle};
+use super::stats::{
+    update_stats_dequeue_fair, update_stats_enqueue_fair, update_stats_exec_fair,
+    update_stats_slice_fair, update_stats_wait_end_fair, update_stats_wait_start_fair,
+};
+use super::{base_slice_ns, group_cfs_rq, rq_of, same_se, se_is_idle, task_of};
 use crate::include::linux::list::{list_add, list_del_init};
 use crate::include::linux::sched::{LoadWeight, SchedEntity, TaskRef};
+use crate::include::trace::events::sched::trace_sched_stat_runtime;
 use crate::kernel::sched::core::resched_curr;
 use crate::kernel::sched::sched::{
     CfsRq, DEQUEUE_MOVE, DEQUEUE_SAVE, ENQUEUE_MIGRATED, RqRef, rq_clock_task,
@@ -51,10 +56,14 @@ pub fn update_curr(cfs_rq: Cfs) {
     }
     let delta_exec = delta_exec as u64;
     curr.exec_start.set(now);
+    update_stats_exec_fair(curr, delta_exec);
     curr.sum_exec_runtime.add(delta_exec);
     curr.vruntime.add(calc_delta_fair(delta_exec, curr));
     update_deadline(cfs_rq, curr);
     update_min_vruntime(cfs_rq);
+    if group_cfs_rq(curr).is_none() {
+        trace_sched_stat_runtime(task_of(curr), delta_exec);
+    }
 }
 
 /// Charges a running task that is not fair. Returns for how much, ns.
@@ -66,6 +75,7 @@ pub fn update_curr_common(rq: RqRef, curr: TaskRef) -> u64 {
     }
     curr.se.exec_start.set(now);
     curr.se.sum_exec_runtime.add(delta_exec as u64);
+    trace_sched_stat_runtime(curr, delta_exec as u64);
     delta_exec as u64
 }
 
@@ -128,6 +138,7 @@ pub fn enqueue_entity(cfs_rq: Cfs, se: Se, flags: i32) {
         // The old CPU's clock means nothing here.
         se.exec_start.set(0);
     }
+    update_stats_enqueue_fair(cfs_rq, se, flags);
     if !curr {
         __enqueue_entity(cfs_rq, se);
     }
@@ -142,6 +153,7 @@ pub fn dequeue_entity(cfs_rq: Cfs, se: Se, flags: i32) {
     update_curr(cfs_rq);
     update_load_avg(cfs_rq, se, dequeue_action(se));
     se_update_runnable(se);
+    update_stats_dequeue_fair(cfs_rq, se, flags);
     clear_buddies(cfs_rq, se);
     update_entity_lag(cfs_rq, se);
     if !is_curr(cfs_rq, se) {
@@ -160,6 +172,7 @@ pub fn dequeue_entity(cfs_rq: Cfs, se: Se, flags: i32) {
 pub fn set_next_entity(cfs_rq: Cfs, se: Se) {
     clear_buddies(cfs_rq, se);
     if se.on_rq.get() != 0 {
+        update_stats_wait_end_fair(cfs_rq, se);
         __dequeue_entity(cfs_rq, se);
         update_load_avg(cfs_rq, se, UPDATE_TG);
         // The deadline it was picked with, for run-to-parity; the lag is computed anew at dequeue.
@@ -167,6 +180,7 @@ pub fn set_next_entity(cfs_rq: Cfs, se: Se) {
     }
     se.exec_start.set(rq_clock_task(rq_of(cfs_rq)));
     cfs_rq.curr.set(Some(se));
+    update_stats_slice_fair(cfs_rq, se);
     se.prev_sum_exec_runtime.set(se.sum_exec_runtime.get());
 }
 
@@ -174,6 +188,7 @@ pub fn set_next_entity(cfs_rq: Cfs, se: Se) {
 pub fn put_prev_entity(cfs_rq: Cfs, prev: Se) {
     if prev.on_rq.get() != 0 {
         update_curr(cfs_rq);
+        update_stats_wait_start_fair(cfs_rq, prev);
         __enqueue_entity(cfs_rq, prev);
         // Still `curr`: the time until now counts as running.
         update_load_avg(cfs_rq, prev, 0);
