@@ -111,6 +111,10 @@ fn dup_task_struct(orig: TaskRef) -> Option<TaskRef> {
     tsk.sched_reset_on_fork.set(orig.sched_reset_on_fork.get());
     tsk.cpus_mask.set(orig.cpus_mask.get());
     tsk.cpus_ptr.set(Some(&tsk.cpus_mask));
+    tsk.cred.copy_from(&orig.cred);
+    for (to, from) in tsk.rlim.iter().zip(&orig.rlim) {
+        to.set(from.get());
+    }
     tsk.se.load.weight.set(orig.se.load.weight.get());
     tsk.se.load.inv_weight.set(orig.se.load.inv_weight.get());
     tsk.migration_disabled.set(0);

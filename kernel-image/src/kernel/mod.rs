@@ -20,4 +20,5 @@ pub mod rcu;
 pub mod sched;
 pub mod smpboot;
 pub mod stop_machine;
+pub mod sys;
 pub mod workqueue;

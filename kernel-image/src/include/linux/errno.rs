@@ -20,6 +20,10 @@ pub const E2BIG: i32 = 7;
 pub const EAGAIN: i32 = 11;
 /// Out of memory.
 pub const ENOMEM: i32 = 12;
+/// Permission denied.
+pub const EACCES: i32 = 13;
+/// Bad address.
+pub const EFAULT: i32 = 14;
 /// Busy.
 pub const EBUSY: i32 = 16;
 /// It is there already.

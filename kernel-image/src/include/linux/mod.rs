@@ -27,6 +27,7 @@ pub mod types;
 pub mod completion;
 pub mod cpu;
 pub mod cpuhotplug;
+pub mod cred;
 pub mod kernel;
 pub mod kthread;
 pub mod mm_types;

@@ -20,6 +20,8 @@ use crate::arch::x86::include::asm::thread_info::{TIF_NEED_RESCHED, ThreadInfo};
 use crate::fence::shared::Shared;
 use crate::include::linux::completion::Completion;
 use crate::include::linux::cpumask::Cpumask;
+use crate::include::linux::cred::{Cred, RLIM_NLIMITS};
+use crate::include::linux::hrtimer::Hrtimer;
 use crate::include::linux::list::ListHead;
 use crate::include::linux::mm_types::MmStruct;
 use crate::include::linux::plist::PlistNode;
@@ -287,16 +289,63 @@ impl SchedRtEntity {
     }
 }
 
-/// What the deadline class schedules: in its place, unused in this cut.
+/// What the deadline class schedules. All fields: (rq).
 #[doc(alias = "sched_dl_entity")]
 #[repr(C)]
 pub struct SchedDlEntity {
+    /// Place in the queue's tree.
+    pub rb_node: RbNode,
     /// Run time per period, ns.
     pub dl_runtime: Shared<u64>,
     /// Relative deadline, ns.
     pub dl_deadline: Shared<u64>,
     /// Period, ns.
     pub dl_period: Shared<u64>,
+    /// Run time by period: the bandwidth.
+    pub dl_bw: Shared<u64>,
+    /// Run time by deadline.
+    pub dl_density: Shared<u64>,
+    /// What is left of the run time of this instance, ns.
+    pub runtime: Shared<i64>,
+    /// Absolute deadline of this instance, on the runqueue's clock.
+    pub deadline: Shared<u64>,
+    /// `SCHED_DL_FLAGS` of the attributes.
+    pub flags: Shared<u32>,
+    /// It has used up its run time (or may not run yet) and waits for `dl_timer`.
+    pub dl_throttled: Shared<u8>,
+    /// It has given up the rest of its run time.
+    pub dl_yielded: Shared<u8>,
+    /// It has blocked, and its bandwidth still counts as running until `inactive_timer` fires.
+    pub dl_non_contending: Shared<u8>,
+    /// It has asked to be told of overruns, and there was one.
+    pub dl_overrun: Shared<u8>,
+    /// Fires when the next period begins.
+    pub dl_timer: Hrtimer,
+    /// Fires at the 0-lag time.
+    pub inactive_timer: Hrtimer,
+}
+
+impl SchedDlEntity {
+    /// An entity of nothing.
+    pub const fn new() -> SchedDlEntity {
+        SchedDlEntity {
+            rb_node: RbNode::new(),
+            dl_runtime: Shared::new(0),
+            dl_deadline: Shared::new(0),
+            dl_period: Shared::new(0),
+            dl_bw: Shared::new(0),
+            dl_density: Shared::new(0),
+            runtime: Shared::new(0),
+            deadline: Shared::new(0),
+            flags: Shared::new(0),
+            dl_throttled: Shared::new(0),
+            dl_yielded: Shared::new(0),
+            dl_non_contending: Shared::new(0),
+            dl_overrun: Shared::new(0),
+            dl_timer: Hrtimer::new(),
+            inactive_timer: Hrtimer::new(),
+        }
+    }
 }
 
 /// A task, as `struct task_struct`.
@@ -417,6 +466,10 @@ pub struct TaskStruct {
     pub parent: Shared<Option<TaskRef>>,
     /// Who waits until it lets go of its parent's memory map (`vfork`).
     pub vfork_done: Shared<Option<&'static Completion>>,
+    /// Who it is and what it may do.
+    pub cred: Cred,
+    /// Its limits, by `RLIMIT_*`: (self).
+    pub rlim: [Shared<u64>; RLIM_NLIMITS],
     /// What makes a kernel thread one: (new), then fixed.
     pub worker_private: Shared<Option<&'static Kthread>>,
     /// The worker it is, if it is one: (self).
@@ -468,11 +521,7 @@ impl TaskStruct {
             rt_priority: Shared::new(0),
             se: SchedEntity::new(),
             rt: SchedRtEntity::new(),
-            dl: SchedDlEntity {
-                dl_runtime: Shared::new(0),
-                dl_deadline: Shared::new(0),
-                dl_period: Shared::new(0),
-            },
+            dl: SchedDlEntity::new(),
             sched_class: Shared::new(None),
             sched_task_group: Shared::new(None),
             stats: stats::SchedStatistics::new(),
@@ -512,6 +561,8 @@ impl TaskStruct {
             tgid: Shared::new(0),
             parent: Shared::new(None),
             vfork_done: Shared::new(None),
+            cred: Cred::new(),
+            rlim: [const { Shared::new(0) }; RLIM_NLIMITS],
             worker_private: Shared::new(None),
             worker: Shared::new(None),
             utime: Shared::new(0),
@@ -628,6 +679,21 @@ intrusive_adapter!(
 intrusive_adapter!(
     /// Real-time entities by their link in the list of their priority.
     pub RunListLink = SchedRtEntity { run_list: ListHead });
+intrusive_adapter!(
+    /// Tasks by their deadline entity (`dl_task_of`).
+    pub DlOfTask = TaskStruct { dl: SchedDlEntity });
+intrusive_adapter!(
+    /// Deadline entities by their node in the tree.
+    pub DlNodeLink = SchedDlEntity { rb_node: RbNode });
+intrusive_adapter!(
+    /// Deadline entities by their timer of the next period.
+    pub DlTimerLink = SchedDlEntity { dl_timer: Hrtimer });
+intrusive_adapter!(
+    /// Deadline entities by their timer of the 0-lag time.
+    pub InactiveTimerLink = SchedDlEntity { inactive_timer: Hrtimer });
+intrusive_adapter!(
+    /// Tasks by their node in the tree of deadline tasks to push.
+    pub PushableDlTasksLink = TaskStruct { pushable_dl_tasks: RbNode });
 intrusive_adapter!(
     /// Tasks by their link in the list of real-time tasks to push.
     pub PushableTasksLink = TaskStruct { pushable_tasks: PlistNode });

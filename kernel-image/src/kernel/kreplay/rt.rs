@@ -248,8 +248,8 @@ fn errors() {
     let attr = |sched_policy, sched_flags| SchedAttr {
         sched_policy,
         sched_flags,
-        sched_nice: 0,
         sched_priority: DIRECTOR,
+        ..SchedAttr::default()
     };
     let stop = cpu_rq(0).stop.get().unwrap_or(me);
     let checks = [

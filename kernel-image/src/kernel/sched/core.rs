@@ -8,7 +8,7 @@
 //! - `affinity`: masks and the moves they cause, `migration_cpu_stop`.
 //! - `nohz`: CPUs that do not tick; `nr_running` and its relatives.
 //! - `push`: the running task pushed away by the stopper.
-//! - `params`: policies, nice, weights, the stop task.
+//! - `params`: policies, nice, weights, the stop task. `syscalls`: who may change them, and how.
 //! - `group`: groups of tasks.
 //! - `preempt_dynamic`: where kernel code may be preempted, `preempt=`.
 //! - `fork`: a task's birth. `tick`: the timer. `init`: start-up. `hotplug`: CPUs coming and going.
@@ -28,6 +28,7 @@ pub mod push;
 pub mod queue;
 pub mod schedule;
 pub mod switch;
+pub mod syscalls;
 pub mod tick;
 pub mod wakeup;
 
@@ -47,8 +48,8 @@ pub use nohz::{
 };
 pub use params::{
     SchedAttr, SchedParam, sched_set_fifo, sched_set_fifo_low, sched_set_normal,
-    sched_set_stop_task, sched_setattr_nocheck, sched_setscheduler_nocheck, set_load_weight,
-    set_user_nice,
+    sched_set_stop_task, sched_setattr, sched_setattr_nocheck, sched_setscheduler,
+    sched_setscheduler_nocheck, set_load_weight, set_user_nice,
 };
 pub use queue::{activate_task, deactivate_task, set_task_cpu, wakeup_preempt};
 pub use schedule::{

@@ -18,7 +18,8 @@ pub mod stats;
 
 use crate::fence::shared::Shared;
 use crate::include::linux::cpumask::num_online_cpus;
-use crate::include::linux::jiffies::jiffies;
+use crate::include::linux::jiffies::{HZ, jiffies};
+use crate::include::linux::ktime::NSEC_PER_SEC;
 use crate::include::linux::list::list_move;
 use crate::include::linux::sched::{
     SCHED_IDLE, SCHED_NORMAL, SchedEntity, SeOfTask, TASK_NEW, TaskRef, same_task, task_cpu,
@@ -75,7 +76,7 @@ pub static fair_sched_class: SchedClass = SchedClass {
     switched_from: Some(switched_from_fair),
     switched_to: switched_to_fair,
     prio_changed: prio_changed_fair,
-    get_rr_interval: None,
+    get_rr_interval: Some(get_rr_interval_fair),
     update_curr: update_curr_fair,
     task_change_group: Some(task_change_group_fair),
 };
@@ -548,4 +549,12 @@ pub fn reweight_task(p: TaskRef, prio: usize) {
     let weight = scale_load(u64::from(sched_prio_to_weight[prio]));
     reweight_entity(cfs_rq_of(&p.se), &p.se, weight);
     p.se.load.inv_weight.set(sched_prio_to_wmult[prio]);
+}
+
+/// The length of a request, in whole ticks: none, for what is in force here. Nor for a queue that is empty.
+fn get_rr_interval_fair(rq: RqRef, task: TaskRef) -> u32 {
+    if rq.cfs.load.weight.get() == 0 {
+        return 0;
+    }
+    (task.se.slice.get() / (NSEC_PER_SEC as u64 / HZ)) as u32
 }

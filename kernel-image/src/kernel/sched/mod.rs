@@ -3,7 +3,7 @@
 //! - `sched`: what the others share: runqueues, classes, locking, a queue's clock.
 //! - `core`: the machinery: `__schedule`, wake-up, switch, affinity, fork, start-up.
 //! - `stop_task`, `deadline`, `rt`, `fair`, `idle`: the classes, from the highest to the lowest.
-//! - `cpupri`: which CPU runs what priority. `features`: switches.
+//! - `cpupri`, `cpudeadline`: which CPU runs what priority, which deadline. `features`: switches.
 //! - `pelt`: load tracking's series; who attaches where is in `fair/load`.
 //! - `wait`, `swait`, `completion`: how tasks wait for each other.
 //! - `topology`: root domains: which CPUs are balanced with which.
@@ -12,6 +12,7 @@
 pub mod clock;
 pub mod completion;
 pub mod core;
+pub mod cpudeadline;
 pub mod cpupri;
 pub mod cputime;
 pub mod deadline;

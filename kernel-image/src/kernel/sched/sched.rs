@@ -74,6 +74,10 @@ pub const ENQUEUE_NOCLOCK: i32 = 0x08;
 pub const ENQUEUE_HEAD: i32 = 0x10;
 /// It comes from another CPU.
 pub const ENQUEUE_MIGRATED: i32 = 0x40;
+/// A deadline task's next period begins.
+pub const ENQUEUE_REPLENISH: i32 = 0x20;
+/// It comes from another CPU without having slept.
+pub const ENQUEUE_MIGRATING: i32 = 0x100;
 /// It is new.
 pub const ENQUEUE_INITIAL: i32 = 0x80;
 
@@ -373,16 +377,60 @@ pub struct RtRq {
     pub rt_runtime: Shared<u64>,
 }
 
-/// The deadline class's queue: in its place, empty in this cut.
+/// The earliest deadlines of a queue; 0 where there is none.
+#[repr(C)]
+pub struct DlEarliest {
+    /// Of all, the running task's included.
+    pub curr: Shared<u64>,
+    /// Of those that could run elsewhere.
+    pub next: Shared<u64>,
+}
+
+/// The deadline class's queue. All fields: (rq).
 #[doc(alias = "dl_rq")]
 #[repr(C)]
 pub struct DlRq {
+    /// The tasks that are not throttled, by deadline; the running one included.
+    pub root: RbRootCached,
     /// Tasks on it.
     pub dl_nr_running: Shared<u32>,
-    /// Bandwidth of running tasks.
+    /// The earliest deadlines on it; read without the lock.
+    pub earliest_dl: DlEarliest,
+    /// There are tasks to push.
+    pub overloaded: Shared<u32>,
+    /// The tasks that wait here and could run elsewhere, by deadline.
+    pub pushable_dl_tasks_root: RbRootCached,
+    /// Bandwidth of its tasks that run, wait for the CPU, or blocked before their 0-lag time.
     pub running_bw: Shared<u64>,
-    /// Bandwidth of all tasks.
+    /// Bandwidth of all its tasks.
     pub this_bw: Shared<u64>,
+    /// What the root domain has not given away, this CPU's part.
+    pub extra_bw: Shared<u64>,
+    /// What reclaiming may hand out.
+    pub max_bw: Shared<u64>,
+    /// 1 / `max_bw`.
+    pub bw_ratio: Shared<u64>,
+}
+
+impl DlRq {
+    /// A queue that `init_dl_rq` has to set up.
+    pub const fn new() -> DlRq {
+        DlRq {
+            root: RbRootCached::new(),
+            dl_nr_running: Shared::new(0),
+            earliest_dl: DlEarliest {
+                curr: Shared::new(0),
+                next: Shared::new(0),
+            },
+            overloaded: Shared::new(0),
+            pushable_dl_tasks_root: RbRootCached::new(),
+            running_bw: Shared::new(0),
+            this_bw: Shared::new(0),
+            extra_bw: Shared::new(0),
+            max_bw: Shared::new(0),
+            bw_ratio: Shared::new(0),
+        }
+    }
 }
 
 /// A group of tasks: on every CPU a queue, and an entity that stands for it in the queue of the group
@@ -564,11 +612,7 @@ impl Rq {
                 rt_time: Shared::new(0),
                 rt_runtime: Shared::new(0),
             },
-            dl: DlRq {
-                dl_nr_running: Shared::new(0),
-                running_bw: Shared::new(0),
-                this_bw: Shared::new(0),
-            },
+            dl: DlRq::new(),
             leaf_cfs_rq_list: ListHead::new(),
             tmp_alone_branch: Shared::new(None),
             nr_uninterruptible: Shared::new(0),

@@ -7,6 +7,7 @@
 
 use crate::include::linux::cpumask::cpu_active;
 use crate::kernel::sched::core::hotplug::{set_rq_offline, set_rq_online};
+use crate::kernel::sched::deadline::bandwidth::init_dl_bw;
 use crate::kernel::sched::sched::{
     RdRef, RootDomain, RqFlags, RqRef, cpu_of, rq_lock_irqsave, rq_unlock_irqrestore,
 };
@@ -29,6 +30,7 @@ fn init_rootdomain(rd: RdRef) {
     rd.overload.set(0);
     rd.overutilized.set(0);
     rd.dlo_count.store(0, Ordering::Relaxed);
+    init_dl_bw(&rd.dl_bw);
     rd.visit_gen.set(0);
     rd.max_cpu_capacity.set(0);
 }

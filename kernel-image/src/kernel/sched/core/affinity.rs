@@ -12,6 +12,7 @@ use super::push::push_cpu_stop;
 use super::queue::wakeup_preempt;
 use super::queue::{activate_task, deactivate_task, dequeue_task, enqueue_task, set_task_cpu};
 use super::schedule::{put_prev_task, set_next_task};
+use super::syscalls::check_same_owner;
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::fence::percpu::PerCpu;
@@ -23,7 +24,8 @@ use crate::include::linux::cpumask::{
     Cpumask, NR_CPUS, cpu_active, cpu_active_mask, cpu_dying, cpu_online, cpu_online_mask,
     cpu_possible_mask, cpumask_any_and_distribute,
 };
-use crate::include::linux::errno::{EBUSY, EINVAL};
+use crate::include::linux::cred::{CAP_SYS_NICE, capable};
+use crate::include::linux::errno::{EBUSY, EINVAL, EPERM};
 use crate::include::linux::irqflags::{local_irq_disable, local_irq_enable};
 use crate::include::linux::preempt::{preempt_disable, preempt_enable};
 use crate::include::linux::sched::task::{get_task_struct, put_task_struct};
@@ -39,6 +41,7 @@ use crate::kernel::kthread::kthread_is_per_cpu;
 use crate::kernel::sched::completion::{complete_all, wait_for_completion};
 use crate::kernel::sched::core::schedule::schedule;
 use crate::kernel::sched::core::wakeup::wake_up_process;
+use crate::kernel::sched::deadline::params::dl_task_check_affinity;
 use crate::kernel::sched::sched::{
     DEQUEUE_NOCLOCK, DEQUEUE_SAVE, ENQUEUE_NOCLOCK, ENQUEUE_RESTORE, RqFlags, RqRef, WF_EXEC,
     cpu_of, cpu_rq, is_kthread, is_migration_disabled, raw_spin_rq_lock, raw_spin_rq_unlock,
@@ -655,23 +658,38 @@ pub extern "C" fn set_cpus_allowed_ptr(p: TaskRef, new_mask: &Cpumask) -> i32 {
     )
 }
 
-/// The same on behalf of a user: a task with a fixed mask refuses.
+/// The same on behalf of the current task: a fixed mask stays, others' tasks need a privilege, and a
+/// deadline task must keep its whole root domain.
+///
+/// # Returns
+/// -EINVAL, -EPERM, -EBUSY or as `__set_cpus_allowed_ptr`, in this order.
 pub fn sched_setaffinity(p: TaskRef, new_mask: &Cpumask) -> i32 {
     get_task_struct(p);
     let ret = if p.flags.get() & PF_NO_SETAFFINITY != 0 {
         -EINVAL
+    } else if !check_same_owner(p) && !capable(CAP_SYS_NICE) {
+        -EPERM
     } else {
-        __set_cpus_allowed_ptr(
-            p,
-            &AffinityContext {
-                new_mask,
-                user_mask: None,
-                flags: SCA_CHECK,
-            },
-        )
+        __sched_setaffinity(p, new_mask)
     };
     put_task_struct(p);
     ret
+}
+
+fn __sched_setaffinity(p: TaskRef, new_mask: &Cpumask) -> i32 {
+    // No cpusets: every possible CPU may be asked for.
+    let new_mask = new_mask.and(cpu_possible_mask());
+    match dl_task_check_affinity(p, &new_mask) {
+        0 => __set_cpus_allowed_ptr(
+            p,
+            &AffinityContext {
+                new_mask: &new_mask,
+                user_mask: None,
+                flags: SCA_CHECK,
+            },
+        ),
+        error => error,
+    }
 }
 
 /// The CPUs a task may use now.

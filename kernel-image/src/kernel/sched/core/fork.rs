@@ -7,16 +7,18 @@
 //! Locks: `pi_lock`, then the runqueue's.
 
 use super::affinity::select_task_rq;
-use super::params::{rt_policy, set_load_weight};
+use super::params::{dl_policy, rt_policy, set_load_weight};
 use super::queue::{activate_task, wakeup_preempt};
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
+use crate::include::linux::errno::EAGAIN;
 use crate::include::linux::list::INIT_LIST_HEAD;
 use crate::include::linux::plist::plist_node_init;
 use crate::include::linux::rbtree::RB_CLEAR_NODE;
-use crate::include::linux::sched::prio::{MAX_PRIO, NICE_TO_PRIO, PRIO_TO_NICE, rt_prio};
+use crate::include::linux::sched::prio::{MAX_PRIO, NICE_TO_PRIO, PRIO_TO_NICE, dl_prio, rt_prio};
 use crate::include::linux::sched::{SCHED_NORMAL, TASK_NEW, TASK_RUNNING, TaskRef, task_cpu};
 use crate::include::trace::events::sched::trace_sched_wakeup_new;
+use crate::kernel::sched::deadline::params::init_dl_entity;
 use crate::kernel::sched::fair::load::{init_entity_runnable_average, post_init_entity_util_avg};
 use crate::kernel::sched::fair::{base_slice_ns, fair_sched_class};
 use crate::kernel::sched::rt::{rt_sched_class, sched_rr_timeslice};
@@ -52,6 +54,7 @@ fn __sched_fork(p: TaskRef) {
     se.slice.set(base_slice_ns());
     INIT_LIST_HEAD(&se.group_node);
     se.cfs_rq.set(None);
+    init_dl_entity(&p.dl);
     INIT_LIST_HEAD(&p.rt.run_list);
     p.rt.timeout.set(0);
     p.rt.time_slice.set(sched_rr_timeslice.get());
@@ -68,7 +71,7 @@ pub fn sched_fork(_clone_flags: u64, p: TaskRef) -> i32 {
     // Not the parent's boosted priority.
     p.prio.set(current().normal_prio.get());
     if p.sched_reset_on_fork.get() != 0 {
-        if rt_policy(p.policy.get()) {
+        if rt_policy(p.policy.get()) || dl_policy(p.policy.get()) {
             p.policy.set(SCHED_NORMAL);
             p.static_prio.set(NICE_TO_PRIO(0));
             p.rt_priority.set(0);
@@ -80,6 +83,10 @@ pub fn sched_fork(_clone_flags: u64, p: TaskRef) -> i32 {
         set_load_weight(p, false);
         // It has served its purpose.
         p.sched_reset_on_fork.set(0);
+    }
+    if dl_prio(p.prio.get()) {
+        // The child would need bandwidth of its own.
+        return -EAGAIN;
     }
     let class = if rt_prio(p.prio.get()) {
         &rt_sched_class

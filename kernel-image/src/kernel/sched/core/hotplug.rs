@@ -21,6 +21,7 @@ use crate::include::linux::stop_machine::{CpuStopWork, stop_one_cpu_nowait};
 use crate::init::init_task::init_task;
 use crate::kernel::kthread::kthread_is_per_cpu;
 use crate::kernel::rcu::tree::synchronize_rcu;
+use crate::kernel::sched::deadline::params::dl_bw_check_overflow;
 use crate::kernel::sched::fair::nohz_balance_exit_idle;
 use crate::kernel::sched::loadavg::{calc_load_migrate, calc_load_update};
 use crate::kernel::sched::sched::{
@@ -198,7 +199,13 @@ pub fn sched_cpu_deactivate(cpu: u32) -> i32 {
     BUG_ON!(!rq.rd().span.get().test(cpu));
     set_rq_offline(rq);
     rq_unlock_irqrestore(rq, &rf);
-    0
+    // The CPUs that are left must be able to keep what was promised to deadline tasks.
+    let ret = dl_bw_check_overflow(cpu);
+    if ret != 0 {
+        // As if it had just come up.
+        sched_cpu_activate(cpu);
+    }
+    ret
 }
 
 /// The hotplug thread waits until all tasks have left.

@@ -3,22 +3,30 @@
 //! Linux: `kernel/sched/core.c` (v6.8): `sched_prio_to_weight`, `set_load_weight`, `set_user_nice`,
 //! `__sched_setscheduler`, `sched_setattr` and its relatives, `sched_set_stop_task`. Kept: the tables, the
 //! checks in their order, the dequeue-change-enqueue around a change, who goes to the head of a list.
-//! Left out: permissions (no user processes), uclamp (-EOPNOTSUPP, as Linux built without), priority
-//! inheritance, SCHED_DEADLINE (-EINVAL until its class comes).
-//! Differs: nothing else. Locks: `pi_lock` and the runqueue's lock.
+//! Left out: uclamp (-EOPNOTSUPP, as Linux built without), priority inheritance, security modules, cpusets.
+//! Differs: nothing else. The system calls' kernel halves are in `syscalls`.
+//! Locks: `pi_lock` and the runqueue's lock.
 
 use super::balance_callback::{balance_callbacks, splice_balance_callbacks};
 use super::queue::{dequeue_task, enqueue_task};
 use super::schedule::{put_prev_task, set_next_task};
+use super::syscalls::user_check_sched_setscheduler;
 use crate::WARN_ON_ONCE;
-use crate::include::linux::errno::{EINVAL, EOPNOTSUPP};
+use crate::include::linux::errno::{EBUSY, EINVAL, EOPNOTSUPP, EPERM};
 use crate::include::linux::preempt::{preempt_disable, preempt_enable};
+use crate::include::linux::sched::deadline::dl_task;
 use crate::include::linux::sched::prio::{
-    DEFAULT_PRIO, MAX_NICE, MAX_RT_PRIO, MIN_NICE, NICE_TO_PRIO, NICE_WIDTH, PRIO_TO_NICE, rt_prio,
+    DEFAULT_PRIO, MAX_DL_PRIO, MAX_NICE, MAX_RT_PRIO, MIN_NICE, NICE_TO_PRIO, NICE_WIDTH,
+    PRIO_TO_NICE, dl_prio, rt_prio,
 };
 use crate::include::linux::sched::{
-    SCHED_BATCH, SCHED_FIFO, SCHED_IDLE, SCHED_NORMAL, SCHED_RESET_ON_FORK, SCHED_RR, TaskRef,
-    same_task,
+    SCHED_BATCH, SCHED_DEADLINE, SCHED_FIFO, SCHED_IDLE, SCHED_NORMAL, SCHED_RESET_ON_FORK,
+    SCHED_RR, TaskRef, same_task,
+};
+use crate::kernel::sched::deadline::bandwidth::dl_bandwidth_enabled;
+use crate::kernel::sched::deadline::dl_sched_class;
+use crate::kernel::sched::deadline::params::{
+    __checkparam_dl, __setparam_dl, dl_param_changed, sched_dl_overflow,
 };
 use crate::kernel::sched::fair::{fair_sched_class, reweight_task};
 use crate::kernel::sched::rt::rt_sched_class;
@@ -100,7 +108,7 @@ pub fn set_user_nice(p: TaskRef, nice: i32) {
 
 /// What a task is to be scheduled by.
 #[doc(alias = "sched_attr")]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SchedAttr {
     /// `SCHED_*`; negative: the one it has.
     pub sched_policy: i32,
@@ -110,6 +118,12 @@ pub struct SchedAttr {
     pub sched_nice: i32,
     /// For the real-time policies: 1 to 99, 99 the highest; 0 for all others.
     pub sched_priority: u32,
+    /// For SCHED_DEADLINE: run time per period, ns.
+    pub sched_runtime: u64,
+    /// For SCHED_DEADLINE: when it must have been given, ns after the period's begin.
+    pub sched_deadline: u64,
+    /// For SCHED_DEADLINE: the period, ns; 0: the deadline.
+    pub sched_period: u64,
 }
 
 /// The parameter of the older calls.
@@ -122,9 +136,13 @@ pub struct SchedParam {
 
 /// Children start with an ordinary policy.
 pub const SCHED_FLAG_RESET_ON_FORK: u64 = 0x01;
+/// A deadline task may use what others leave.
+pub const SCHED_FLAG_RECLAIM: u64 = 0x02;
+/// It wants to be told when it has overrun its run time.
+pub const SCHED_FLAG_DL_OVERRUN: u64 = 0x04;
 /// Keep the policy.
 pub const SCHED_FLAG_KEEP_POLICY: u64 = 0x08;
-/// Keep nice and priority.
+/// Keep nice, priority and times.
 pub const SCHED_FLAG_KEEP_PARAMS: u64 = 0x10;
 /// Bounds of utilisation: not built in.
 pub const SCHED_FLAG_UTIL_CLAMP: u64 = 0x60;
@@ -146,13 +164,35 @@ pub fn rt_policy(policy: u32) -> bool {
     matches!(policy, SCHED_FIFO | SCHED_RR)
 }
 
+/// The policy of the deadline class.
+pub fn dl_policy(policy: u32) -> bool {
+    policy == SCHED_DEADLINE
+}
+
 fn valid_policy(policy: u32) -> bool {
-    idle_policy(policy) || fair_policy(policy) || rt_policy(policy)
+    idle_policy(policy) || fair_policy(policy) || rt_policy(policy) || dl_policy(policy)
+}
+
+/// Whether a task runs when nothing else does.
+pub fn task_has_idle_policy(p: TaskRef) -> bool {
+    idle_policy(p.policy.get())
+}
+
+/// Whether a task has a policy of the real-time class.
+pub fn task_has_rt_policy(p: TaskRef) -> bool {
+    rt_policy(p.policy.get())
+}
+
+/// Whether a task has that of the deadline class.
+pub fn task_has_dl_policy(p: TaskRef) -> bool {
+    dl_policy(p.policy.get())
 }
 
 /// The kernel's priority of a policy with its parameters.
 fn __normal_prio(policy: u32, rt_prio: u32, nice: i32) -> i32 {
-    if rt_policy(policy) {
+    if dl_policy(policy) {
+        MAX_DL_PRIO - 1
+    } else if rt_policy(policy) {
         MAX_RT_PRIO - 1 - rt_prio as i32
     } else {
         NICE_TO_PRIO(nice)
@@ -161,7 +201,9 @@ fn __normal_prio(policy: u32, rt_prio: u32, nice: i32) -> i32 {
 
 fn __setscheduler_params(p: TaskRef, policy: u32, attr: &SchedAttr) {
     p.policy.set(policy);
-    if fair_policy(policy) {
+    if dl_policy(policy) {
+        __setparam_dl(p, attr);
+    } else if fair_policy(policy) {
         p.static_prio.set(NICE_TO_PRIO(attr.sched_nice));
     }
     // Zero for all but the real-time policies: the checks see to it.
@@ -175,7 +217,9 @@ fn __setscheduler_params(p: TaskRef, policy: u32, attr: &SchedAttr) {
 }
 
 fn __setscheduler_prio(p: TaskRef, prio: i32) {
-    p.sched_class.set(Some(if rt_prio(prio) {
+    p.sched_class.set(Some(if dl_prio(prio) {
+        &dl_sched_class
+    } else if rt_prio(prio) {
         &rt_sched_class
     } else {
         &fair_sched_class
@@ -190,7 +234,7 @@ fn check_class_changed(rq: RqRef, p: TaskRef, prev_class: &SchedClass, oldprio: 
             switched_from(rq, p);
         }
         (p.class().switched_to)(rq, p);
-    } else if oldprio != p.prio.get() {
+    } else if oldprio != p.prio.get() || dl_task(p) {
         (p.class().prio_changed)(rq, p, oldprio);
     }
 }
@@ -203,11 +247,10 @@ fn check_attr(policy: u32, attr: &SchedAttr) -> Result<(), i32> {
     if attr.sched_priority > MAX_RT_PRIO as u32 - 1 {
         return Err(-EINVAL);
     }
-    if rt_policy(policy) != (attr.sched_priority != 0) {
+    if dl_policy(policy) && !__checkparam_dl(attr)
+        || rt_policy(policy) != (attr.sched_priority != 0)
+    {
         return Err(-EINVAL);
-    }
-    if attr.sched_flags & SCHED_FLAG_UTIL_CLAMP != 0 {
-        return Err(-EOPNOTSUPP);
     }
     Ok(())
 }
@@ -217,17 +260,27 @@ fn unchanged(p: TaskRef, policy: u32, attr: &SchedAttr) -> bool {
     policy == p.policy.get()
         && !(fair_policy(policy) && attr.sched_nice != task_nice(p))
         && !(rt_policy(policy) && attr.sched_priority != p.rt_priority.get())
+        && !(dl_policy(policy) && dl_param_changed(p, attr))
 }
 
-/// Gives a task a policy and its parameters.
+/// Whether the task may use its whole root domain: a user's deadline task must, because admission is for
+/// all of it.
+fn may_have_deadlines(rq: RqRef, p: TaskRef) -> bool {
+    let rd = rq.rd();
+    rd.span.get().subset(p.allowed()) && rd.dl_bw.bw.get() != 0
+}
+
+/// Gives a task a policy and its parameters. `user`: on behalf of the current task, which must be allowed to.
 ///
 /// # Returns
 /// 0; -EINVAL for an unknown policy or flag, a priority out of range, a real-time policy without a
-/// priority or another one with it, and for a stop task; -EOPNOTSUPP for bounds of utilisation.
+/// priority or another one with it, impossible times, and for a stop task; -EPERM if the current task must
+/// not, or if a deadline task could not use its whole root domain; -EOPNOTSUPP for bounds of utilisation;
+/// -EBUSY if its deadlines could not be promised.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn __sched_setscheduler(p: TaskRef, attr: &SchedAttr) -> i32 {
+extern "C" fn __sched_setscheduler(p: TaskRef, attr: &SchedAttr, user: bool) -> i32 {
     // Whoever keeps the policy must find it unchanged once the task is locked.
     let mut kept = None;
     loop {
@@ -242,6 +295,15 @@ extern "C" fn __sched_setscheduler(p: TaskRef, attr: &SchedAttr) -> i32 {
         if let Err(error) = check_attr(policy, attr) {
             return error;
         }
+        if user {
+            let error = user_check_sched_setscheduler(p, attr, policy, reset_on_fork != 0);
+            if error != 0 {
+                return error;
+            }
+        }
+        if attr.sched_flags & SCHED_FLAG_UTIL_CLAMP != 0 {
+            return -EOPNOTSUPP;
+        }
         let mut rf = RqFlags::new();
         let rq = task_rq_lock(p, &mut rf);
         update_rq_clock(rq);
@@ -250,8 +312,13 @@ extern "C" fn __sched_setscheduler(p: TaskRef, attr: &SchedAttr) -> i32 {
         } else if unchanged(p, policy, attr) {
             p.sched_reset_on_fork.set(reset_on_fork);
             Some(0)
+        } else if user && dl_bandwidth_enabled() && dl_policy(policy) && !may_have_deadlines(rq, p)
+        {
+            Some(-EPERM)
         } else if kept.is_some_and(|kept| kept != p.policy.get()) {
             None
+        } else if (dl_policy(policy) || dl_task(p)) && sched_dl_overflow(p, policy, attr) != 0 {
+            Some(-EBUSY)
         } else {
             p.sched_reset_on_fork.set(reset_on_fork);
             change_params(rq, p, policy, attr);
@@ -303,36 +370,61 @@ fn change_params(rq: RqRef, p: TaskRef, policy: u32, attr: &SchedAttr) {
     check_class_changed(rq, p, prev_class, oldprio);
 }
 
-/// Gives a task a policy, nice and priority.
+fn __sched_setattr(p: TaskRef, attr: &SchedAttr, user: bool) -> i32 {
+    let mut attr = *attr;
+    if attr.sched_flags & SCHED_FLAG_KEEP_POLICY != 0 {
+        attr.sched_policy = SETPARAM_POLICY;
+    }
+    __sched_setscheduler(p, &attr, user)
+}
+
+/// Gives a task a policy and its parameters, if the current task may do that.
+///
+/// # Returns
+/// As `__sched_setscheduler`.
+pub fn sched_setattr(p: TaskRef, attr: &SchedAttr) -> i32 {
+    __sched_setattr(p, attr, true)
+}
+
+/// The same without asking who does it.
 ///
 /// # Returns
 /// As `__sched_setscheduler`.
 pub fn sched_setattr_nocheck(p: TaskRef, attr: &SchedAttr) -> i32 {
-    let mut attr = *attr;
-    if attr.sched_flags & SCHED_FLAG_KEEP_POLICY != 0 {
-        attr.sched_policy = -1;
-    }
-    __sched_setscheduler(p, &attr)
+    __sched_setattr(p, attr, false)
 }
 
-/// Gives a task a policy and a priority; its nice value stays.
+/// The policy of whoever asks to keep it.
+pub const SETPARAM_POLICY: i32 = -1;
+
+fn _sched_setscheduler(p: TaskRef, policy: i32, param: &SchedParam, user: bool) -> i32 {
+    let mut attr = SchedAttr {
+        sched_policy: policy,
+        sched_nice: PRIO_TO_NICE(p.static_prio.get()),
+        sched_priority: param.sched_priority,
+        ..SchedAttr::default()
+    };
+    if policy != SETPARAM_POLICY && policy as u32 & SCHED_RESET_ON_FORK != 0 {
+        attr.sched_flags |= SCHED_FLAG_RESET_ON_FORK;
+        attr.sched_policy = (policy as u32 & !SCHED_RESET_ON_FORK) as i32;
+    }
+    __sched_setscheduler(p, &attr, user)
+}
+
+/// Gives a task a policy and a priority, if the current task may do that; its nice value stays.
+///
+/// # Returns
+/// As `__sched_setscheduler`.
+pub fn sched_setscheduler(p: TaskRef, policy: i32, param: &SchedParam) -> i32 {
+    _sched_setscheduler(p, policy, param, true)
+}
+
+/// The same without asking who does it.
 ///
 /// # Returns
 /// As `__sched_setscheduler`.
 pub fn sched_setscheduler_nocheck(p: TaskRef, policy: u32, param: &SchedParam) -> i32 {
-    let mut sched_flags = 0;
-    if policy & SCHED_RESET_ON_FORK != 0 {
-        sched_flags |= SCHED_FLAG_RESET_ON_FORK;
-    }
-    __sched_setscheduler(
-        p,
-        &SchedAttr {
-            sched_policy: (policy & !SCHED_RESET_ON_FORK) as i32,
-            sched_flags,
-            sched_nice: PRIO_TO_NICE(p.static_prio.get()),
-            sched_priority: param.sched_priority,
-        },
-    )
+    _sched_setscheduler(p, policy as i32, param, false)
 }
 
 /// Makes a task SCHED_FIFO in the middle of the range: what a driver's thread should ask for.
@@ -353,9 +445,8 @@ pub fn sched_set_fifo_low(p: TaskRef) {
 pub fn sched_set_normal(p: TaskRef, nice: i32) {
     let attr = SchedAttr {
         sched_policy: SCHED_NORMAL as i32,
-        sched_flags: 0,
         sched_nice: nice,
-        sched_priority: 0,
+        ..SchedAttr::default()
     };
     WARN_ON_ONCE!(sched_setattr_nocheck(p, &attr) != 0);
 }

@@ -12,6 +12,7 @@ use crate::include::linux::sched::{
     TASK_RUNNING, TASK_WAKING, TaskRef, task_cpu, test_tsk_need_resched,
 };
 use crate::include::trace::events::sched::trace_sched_migrate_task;
+use crate::kernel::sched::fair::fair_sched_class;
 use crate::kernel::sched::sched::{
     __set_task_cpu, DEQUEUE_NOCLOCK, DEQUEUE_SAVE, DEQUEUE_SLEEP, ENQUEUE_MIGRATED,
     ENQUEUE_NOCLOCK, ENQUEUE_RESTORE, RqRef, TASK_ON_RQ_MIGRATING, TASK_ON_RQ_QUEUED,
@@ -75,7 +76,13 @@ pub extern "C" fn deactivate_task(rq: RqRef, p: TaskRef, flags: i32) {
 pub extern "C" fn set_task_cpu(p: TaskRef, new_cpu: u32) {
     let state = p.__state.get();
     WARN_ON_ONCE!(state != TASK_RUNNING && state != TASK_WAKING && p.on_rq.get() == 0);
-    WARN_ON_ONCE!(state == TASK_RUNNING && p.on_rq.get() != TASK_ON_RQ_MIGRATING);
+    // Only for the fair class: a throttled deadline task is moved while it is in no tree.
+    WARN_ON_ONCE!(
+        state == TASK_RUNNING
+            && same_class(p.class(), &fair_sched_class)
+            && p.on_rq.get() != 0
+            && !task_on_rq_migrating(p)
+    );
     WARN_ON_ONCE!(!cpu_online(new_cpu));
     WARN_ON_ONCE!(is_migration_disabled(p));
 

@@ -329,7 +329,8 @@ pub fn yield_task() {
     do_sched_yield();
 }
 
-fn do_sched_yield() {
+/// The current task lets others run, as its class sees it.
+pub(super) fn do_sched_yield() {
     local_irq_disable();
     let rq = this_rq();
     raw_spin_rq_lock(rq);

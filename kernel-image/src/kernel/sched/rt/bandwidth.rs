@@ -11,7 +11,8 @@ use crate::fence::shared::Shared;
 use crate::include::linux::cpumask::cpu_online_mask;
 use crate::include::linux::hrtimer::{
     CLOCK_MONOTONIC, HRTIMER_MODE_ABS_PINNED_HARD, HRTIMER_MODE_REL_HARD, HRTIMER_NORESTART,
-    HRTIMER_RESTART, Hrtimer, HrtimerRestart, hrtimer_forward_now, hrtimer_init, hrtimer_start,
+    HRTIMER_RESTART, Hrtimer, HrtimerRestart, hrtimer_active, hrtimer_forward_now, hrtimer_init,
+    hrtimer_start,
 };
 use crate::include::linux::ktime::NSEC_PER_SEC;
 use crate::include::linux::spinlock::{RawSpinlock, raw_spin_lock, raw_spin_unlock};
@@ -144,6 +145,30 @@ pub(super) fn sched_rt_runtime_exceeded(rq: RqRef) -> bool {
     }
     dequeue_top_rt_rq(rq);
     true
+}
+
+/// How long a period is, ns: of the real-time class's share and of deadline tasks' together.
+pub fn global_rt_period() -> u64 {
+    def_rt_bandwidth.rt_period as u64
+}
+
+/// How much of it they may have, ns.
+pub fn global_rt_runtime() -> u64 {
+    def_rt_bandwidth.rt_runtime
+}
+
+/// Deadline tasks run on the real-time class's account, while somebody looks at it: they are never
+/// throttled for it themselves.
+pub fn account_dl_time(rq: RqRef, delta_exec: u64) {
+    if !rt_bandwidth_enabled() {
+        return;
+    }
+    let rt_rq = &rq.rt;
+    let watched = hrtimer_active(&def_rt_bandwidth.rt_period_timer)
+        || rt_rq.rt_time.get() < rt_rq.rt_runtime.get();
+    if watched {
+        rt_rq.rt_time.add(delta_exec);
+    }
 }
 
 /// The CPU comes up: its queue starts with a full share.

@@ -11,7 +11,9 @@ use crate::fence::shared::Shared;
 use crate::include::linux::cpumask::GlobalCpumask;
 use crate::include::linux::irq_work::IrqWork;
 use crate::include::linux::spinlock::RawSpinlock;
+use crate::kernel::sched::cpudeadline::Cpudl;
 use crate::kernel::sched::cpupri::Cpupri;
+use crate::kernel::sched::deadline::bandwidth::DlBw;
 use crate::kernel::sched::rt::push_pull::rto_push_irq_work_func;
 use core::sync::atomic::AtomicI32;
 
@@ -36,6 +38,10 @@ pub struct RootDomain {
     pub dlo_mask: GlobalCpumask,
     /// How many.
     pub dlo_count: AtomicI32,
+    /// What its deadline tasks hold.
+    pub dl_bw: DlBw,
+    /// Which CPU runs which deadline.
+    pub cpudl: Cpudl,
     /// Counts the visits of the walk over a root domain's bandwidth.
     pub visit_gen: Shared<u64>,
     /// The walk over the overloaded CPUs, to make each push.
@@ -73,6 +79,8 @@ impl RootDomain {
             overutilized: Shared::new(0),
             dlo_mask: GlobalCpumask::new(),
             dlo_count: AtomicI32::new(0),
+            dl_bw: DlBw::new(),
+            cpudl: Cpudl::new(),
             visit_gen: Shared::new(0),
             rto_push_work: IrqWork::new(rto_push_irq_work_func),
             rto_lock: RawSpinlock::new(),
