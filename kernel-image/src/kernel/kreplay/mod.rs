@@ -4,6 +4,8 @@
 pub mod affinity;
 pub mod common;
 pub mod counters;
+pub mod cyclictest;
+pub mod deadline;
 pub mod fair;
 pub mod forkexec;
 pub mod hackbench;
@@ -40,6 +42,8 @@ macro_rules! workloads {
 }
 workloads! {
     "affinity" affinity::run,
+    "cyclictest" cyclictest::run,
+    "deadline" deadline::run,
     "fair" fair::run,
     "hotplug" hotplug::run,
     "forkexec" forkexec::run,

@@ -116,6 +116,40 @@ impl Cpudl {
         }
     }
 
+    /// Takes a CPU out. The lock is held.
+    pub fn clear(&self, cpu: u32) {
+        let place = self.at(cpu as usize).idx.get();
+        // A CPU that goes down may do so without ever having had a deadline task.
+        if place == IDX_INVALID {
+            return;
+        }
+        let place = place as usize;
+        let last = self.size.get() as usize - 1;
+        let (last_cpu, last_dl) = (self.at(last).cpu.get(), self.at(last).dl.get());
+        self.size.dec();
+        self.at(cpu as usize).idx.set(IDX_INVALID);
+        if place != last {
+            self.put(place, last_cpu, last_dl);
+            self.heapify(place);
+        }
+        self.free_cpus.set_cpu(cpu);
+    }
+
+    /// Puts a CPU in, or moves it. The lock is held.
+    pub fn set(&self, cpu: u32, dl: u64) {
+        let place = self.at(cpu as usize).idx.get();
+        if place != IDX_INVALID {
+            self.at(place as usize).dl.set(dl);
+            self.heapify(place as usize);
+            return;
+        }
+        let place = self.size.get() as usize;
+        self.size.inc();
+        self.put(place, cpu as i32, dl);
+        self.heapify_up(place);
+        self.free_cpus.clear_cpu(cpu);
+    }
+
     /// The CPU with the latest earliest deadline, and that deadline.
     pub fn maximum(&self) -> Option<(u32, u64)> {
         (self.size.get() > 0).then(|| (self.at(0).cpu.get() as u32, self.at(0).dl.get()))
@@ -137,37 +171,13 @@ pub fn cpudl_find(cp: &Cpudl, p: TaskRef) -> Option<Cpumask> {
 /// The last deadline task has left the CPU.
 pub fn cpudl_clear(cp: &Cpudl, cpu: u32) {
     let _guard = cp.lock.lock_irqsave();
-    let place = cp.at(cpu as usize).idx.get();
-    // A CPU that goes down may do so without ever having had one.
-    if place == IDX_INVALID {
-        return;
-    }
-    let place = place as usize;
-    let last = cp.size.get() as usize - 1;
-    let (last_cpu, last_dl) = (cp.at(last).cpu.get(), cp.at(last).dl.get());
-    cp.size.dec();
-    cp.at(cpu as usize).idx.set(IDX_INVALID);
-    if place != last {
-        cp.put(place, last_cpu, last_dl);
-        cp.heapify(place);
-    }
-    cp.free_cpus.set_cpu(cpu);
+    cp.clear(cpu);
 }
 
 /// The earliest deadline on the CPU is now `dl`. The runqueue's lock is held.
 pub fn cpudl_set(cp: &Cpudl, cpu: u32, dl: u64) {
     let _guard = cp.lock.lock_irqsave();
-    let place = cp.at(cpu as usize).idx.get();
-    if place != IDX_INVALID {
-        cp.at(place as usize).dl.set(dl);
-        cp.heapify(place as usize);
-        return;
-    }
-    let place = cp.size.get() as usize;
-    cp.size.inc();
-    cp.put(place, cpu as i32, dl);
-    cp.heapify_up(place);
-    cp.free_cpus.clear_cpu(cpu);
+    cp.set(cpu, dl);
 }
 
 /// The CPU is online and has no deadline task.

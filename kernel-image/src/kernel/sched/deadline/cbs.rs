@@ -11,7 +11,7 @@ use super::push_pull::{find_lock_later_rq, has_pushable_dl_tasks, push_dl_task};
 use super::{enqueue_task_dl, wakeup_preempt_dl};
 use crate::include::linux::cpumask::{NR_CPUS, cpu_active_mask, cpumask_any_and};
 use crate::include::linux::hrtimer::{
-    CLOCK_MONOTONIC, HRTIMER_MODE_ABS, HRTIMER_MODE_HARD, HRTIMER_MODE_REL_HARD, HRTIMER_NORESTART,
+    CLOCK_MONOTONIC, HRTIMER_MODE_ABS_HARD, HRTIMER_MODE_REL_HARD, HRTIMER_NORESTART,
     HRTIMER_STATE_ENQUEUED, Hrtimer, HrtimerRestart, hrtimer_init, hrtimer_start,
 };
 use crate::include::linux::sched::deadline::{dl_task, dl_time_before};
@@ -133,7 +133,7 @@ pub(super) fn start_dl_timer(rq: RqRef, dl_se: &'static SchedDlEntity) -> bool {
     let timer = &dl_se.dl_timer;
     if timer.state.get() & HRTIMER_STATE_ENQUEUED == 0 {
         get_task_struct(DlOfTask::entry(dl_se));
-        hrtimer_start(timer, act, HRTIMER_MODE_ABS | HRTIMER_MODE_HARD);
+        hrtimer_start(timer, act, HRTIMER_MODE_ABS_HARD);
     }
     true
 }
