@@ -108,6 +108,8 @@ pub fn __getparam_dl(p: TaskRef, attr: &mut SchedAttr) {
 /// Whether they make sense: runtime <= deadline <= period, none too small or too large.
 pub fn __checkparam_dl(attr: &SchedAttr) -> bool {
     let period = period_of(attr);
+    let min = SYSCTL_SCHED_DL_PERIOD_MIN * NSEC_PER_USEC;
+    let max = SYSCTL_SCHED_DL_PERIOD_MAX * NSEC_PER_USEC;
     attr.sched_deadline != 0
         // Below this the arithmetic sees nothing.
         && attr.sched_runtime >= 1 << DL_SCALE
@@ -115,8 +117,7 @@ pub fn __checkparam_dl(attr: &SchedAttr) -> bool {
         && (attr.sched_deadline | attr.sched_period) >> 63 == 0
         && period >= attr.sched_deadline
         && attr.sched_deadline >= attr.sched_runtime
-        && period >= SYSCTL_SCHED_DL_PERIOD_MIN * NSEC_PER_USEC
-        && period <= SYSCTL_SCHED_DL_PERIOD_MAX * NSEC_PER_USEC
+        && (min..=max).contains(&period)
 }
 
 /// Whether they are others than the task has.
