@@ -52,7 +52,17 @@ pub(super) fn cpuhp_ap_update_sync_state(state: u32) {
 /// The new CPU says that it lives and waits until it may go on. Interrupts are off.
 pub fn cpuhp_ap_sync_alive() {
     let st = cpuhp_state.per_cpu(raw_smp_processor_id());
-    cpuhp_ap_update_sync_state(sync_state::ALIVE);
+    // Linux stores. But a CPU that hung here from an attempt before, and is started anew, may have been seen
+    // alive just before the start took effect: then it may go on already, and must not say ALIVE once more.
+    let at = st.ap_sync_state.load(Ordering::Acquire);
+    if at != sync_state::SHOULD_ONLINE {
+        let _ = st.ap_sync_state.compare_exchange(
+            at,
+            sync_state::ALIVE,
+            Ordering::SeqCst,
+            Ordering::SeqCst,
+        );
+    }
     while st.ap_sync_state.load(Ordering::Acquire) != sync_state::SHOULD_ONLINE {
         cpu_relax();
     }

@@ -6,6 +6,7 @@ use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::fence::shared::Shared;
 use crate::fence::void::VoidPtr;
 use crate::include::linux::completion::Completion;
+use crate::include::linux::cpu::{cpus_read_lock, cpus_read_unlock};
 use crate::include::linux::cpumask::{Cpumask, NR_CPUS, cpu_possible_mask};
 use crate::include::linux::errno::{EINVAL, ENOENT, ENXIO};
 use crate::include::linux::jiffies::jiffies;
@@ -503,12 +504,17 @@ extern "C" fn asker(data: VoidPtr) -> i32 {
     finish(actor)
 }
 
-/// Moves a hog to a CPU, wherever it runs now.
+/// Moves a hog to a CPU, wherever it runs now. No CPU goes meanwhile: a kernel thread may be given a CPU
+/// that is on its way out, but is not moved there any more, and runs on outside its mask until it next
+/// sleeps. v6.8 knows that (a remark in `migration_cpu_stop`); here it would look like a lost mask.
 fn chase(round: u64, cpu: u32) -> i32 {
     let hogs = HOGS.iter().filter_map(|hog| hog.task.get());
     let count = hogs.clone().count().max(1);
     let hog = hogs.clone().nth(round as usize / 5 % count);
-    hog.map_or(0, |task| set_cpus_allowed_ptr(task, &Cpumask::of(cpu)))
+    cpus_read_lock();
+    let ret = hog.map_or(0, |task| set_cpus_allowed_ptr(task, &Cpumask::of(cpu)));
+    cpus_read_unlock();
+    ret
 }
 
 extern "C" fn rt(data: VoidPtr) -> i32 {
