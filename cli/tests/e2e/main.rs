@@ -23,5 +23,6 @@ mod readme;
 mod reports;
 mod stopstorm;
 mod support;
+mod threads;
 mod trace_dat;
 mod witness;

@@ -34,7 +34,7 @@ use crate::kernel::kreplay::run_workload;
 use crate::kernel::kthread::{kthreadd, kthreadd_task};
 use crate::kernel::params::{param, saved_command_line};
 use crate::kernel::pid::{find_task_by_pid, pid_idr_init, set_pid_max};
-use crate::kernel::printk::printk::console_init;
+use crate::kernel::printk::printk::{console_init, printk_early_params};
 use crate::kernel::rcu::update::rcu_set_runtime_mode;
 use crate::kernel::reboot::kernel_power_off;
 use crate::kernel::sched::clock::{sched_clock, sched_clock_init};
@@ -106,6 +106,7 @@ pub extern "C" fn start_kernel() -> ! {
     smp_prepare_boot_cpu();
     boot_cpu_hotplug_init();
     pr_notice!("Kernel command line: {}", saved_command_line());
+    printk_early_params();
     trap_init();
     mm_core_init();
     // Before any interrupt: the tick will call into the scheduler.

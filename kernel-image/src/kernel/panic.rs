@@ -9,7 +9,7 @@ use crate::arch::x86::kernel::{reboot::stop_this_cpu, smp::native_stop_other_cpu
 use crate::include::linux::irqflags::local_irq_disable;
 use crate::include::linux::smp::raw_smp_processor_id;
 use crate::kernel::printk::printk::bust_spinlocks;
-use crate::pr_emerg;
+use crate::{pr_emerg, pr_warn};
 use core::fmt::Arguments;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -73,11 +73,11 @@ pub fn bug(file: &str, line: u32) -> ! {
 #[inline(never)]
 #[cold]
 pub fn warn_slowpath_fmt(file: &str, line: u32, message: Option<Arguments<'_>>) {
-    pr_emerg!("------------[ cut here ]------------");
+    pr_warn!("------------[ cut here ]------------");
     if let Some(message) = message {
-        pr_emerg!("{message}");
+        pr_warn!("{message}");
     }
-    pr_emerg!("WARNING: CPU: {} at {file}:{line}", raw_smp_processor_id());
+    pr_warn!("WARNING: CPU: {} at {file}:{line}", raw_smp_processor_id());
     dump_stack();
-    pr_emerg!("---[ end trace 0000000000000000 ]---");
+    pr_warn!("---[ end trace 0000000000000000 ]---");
 }

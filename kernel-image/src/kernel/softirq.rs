@@ -1,11 +1,14 @@
 //! Softirqs: work that an interrupt leaves for right after itself.
 //!
 //! Linux: kernel/softirq.c, v6.8. **Kept** the limits (10 restarts, 2 ms), ksoftirqd taking over, the counts in
-//! preempt_count. **Differs** handlers run on the interrupted stack. **Left out** tasklets, RT.
+//! preempt_count. `tasklet`: tasklets. **Differs** handlers run on the interrupted stack. **Left out** RT.
 //! **Locks** none; everything is per CPU with interrupts off.
+pub mod tasklet;
+
 use crate::arch::x86::include::asm::current::{current, pcpu_hot};
 use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
+use crate::include::linux::cpuhotplug::CPUHP_SOFTIRQ_DEAD;
 use crate::include::linux::cpumask::NR_CPUS;
 use crate::include::linux::interrupt::NR_SOFTIRQS;
 use crate::include::linux::irqflags::{
@@ -16,10 +19,13 @@ use crate::include::linux::preempt::*;
 use crate::include::linux::sched::{TaskRef, cond_resched, is_idle_task, need_resched};
 use crate::include::linux::smp::smp_processor_id;
 use crate::include::linux::smpboot::SmpHotplugThread;
+use crate::kernel::cpu::cpuhp_setup_state_nocalls;
 use crate::kernel::sched::core::{idle_cpu, wake_up_process};
 use crate::kernel::smpboot::smpboot_register_percpu_thread;
 use crate::kernel::time::tick_sched::{tick_irq_enter, tick_nohz_irq_exit};
 use crate::{BUG_ON, WARN_ON_ONCE, pr_err};
+
+pub use tasklet::softirq_init;
 
 /// Longest time in one run of softirqs, in jiffies.
 const MAX_SOFTIRQ_TIME: u64 = msecs_to_jiffies(2);
@@ -49,9 +55,6 @@ fn set_softirq_pending(mask: u32) {
 pub fn open_softirq(nr: u32, action: fn()) {
     softirq_vec[nr as usize].set(Some(action));
 }
-
-/// Softirqs are there from here on.
-pub fn softirq_init() {}
 
 fn wakeup_softirqd() {
     if let Some(thread) = ksoftirqd.this_cpu().get() {
@@ -226,6 +229,12 @@ static softirq_threads: SmpHotplugThread = SmpHotplugThread {
 
 /// Creates the `ksoftirqd` threads. An early initcall.
 pub fn spawn_ksoftirqd() -> i32 {
+    cpuhp_setup_state_nocalls(
+        CPUHP_SOFTIRQ_DEAD,
+        &"softirq:dead",
+        None,
+        Some(tasklet::takeover_tasklets),
+    );
     BUG_ON!(smpboot_register_percpu_thread(&softirq_threads) != 0);
     0
 }

@@ -1,10 +1,15 @@
 //! Softirqs and hard interrupt entry.
 //!
-//! Linux: include/linux/interrupt.h, v6.8. **Kept** the softirq numbers and names. **Left out** tasklets,
+//! Linux: include/linux/interrupt.h, v6.8. **Kept** the softirq numbers and names, tasklets. **Left out**
 //! device interrupts: the machine has none yet.
 pub use crate::kernel::softirq::{
     __do_softirq, irq_enter, irq_exit, local_bh_disable, local_bh_enable, local_softirq_pending,
     open_softirq, raise_softirq, raise_softirq_irqoff,
+};
+
+pub use crate::kernel::softirq::tasklet::{
+    TaskletFunc, TaskletStruct, tasklet_disable, tasklet_disable_in_atomic, tasklet_disable_nosync,
+    tasklet_enable, tasklet_hi_schedule, tasklet_kill, tasklet_schedule, tasklet_unlock_wait,
 };
 
 /// High-priority tasklets.

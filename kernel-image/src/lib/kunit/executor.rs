@@ -10,7 +10,7 @@ use crate::kernel::kreplay::kunit as ours;
 use crate::kernel::params::param;
 use crate::pr_info;
 
-const NR_SUITES: usize = 14;
+const NR_SUITES: usize = 16;
 
 /// Every suite.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
@@ -30,6 +30,8 @@ pub static kunit_suites: [&KunitSuite; NR_SUITES] = [
     &ours::hotplug::suite,
     &ours::timers::suite,
     &ours::mutex::suite,
+    &ours::workqueue::suite,
+    &ours::fork::suite,
 ];
 
 /// Longest name and filter.

@@ -7,6 +7,7 @@
 pub mod affinity;
 pub mod completion;
 pub mod fair;
+pub mod fork;
 pub mod hotplug;
 pub mod kthread;
 pub mod mutex;
@@ -14,6 +15,7 @@ pub mod stop_machine;
 pub mod timers;
 pub mod wait;
 pub mod wakeup;
+pub mod workqueue;
 
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::fence::shared::Shared;
