@@ -11,7 +11,8 @@
 //!
 //! Parameters: `timers.levels` (default 3, up to 9) how many levels of the wheel, each eight times as long as the one
 //! before; `timers.rounds` (200) of cancelling; `timers.load` (0) seconds of load average, of sleepers, or with
-//! `timers.hogs=1` of hogs. More than 10 virtual seconds take `--until`.
+//! `timers.hogs=1` of hogs; `timers.slack_us` (2000) how late an interrupt may be, for machines that a busy host
+//! holds up. More than 10 virtual seconds take `--until`.
 
 mod cancel;
 mod idle;

@@ -6,8 +6,12 @@ use crate::include::linux::hrtimer::*;
 use crate::include::linux::jiffies::TICK_NSEC;
 use crate::include::linux::ktime::{Ktime, NSEC_PER_MSEC, NSEC_PER_USEC};
 use crate::include::linux::spinlock::RawSpinlock;
+use crate::kernel::kreplay::workload_param;
 use crate::kernel::time::hrtimer::hrtimer_resolution;
-use crate::kernel::time::timekeeping::{ktime_get_boottime, ktime_get_clocktai, ktime_get_real};
+use crate::kernel::time::timekeeping::{
+    ktime_get_boottime, ktime_get_clocktai, ktime_get_real, ktime_offs_boot, ktime_offs_real,
+    ktime_offs_tai,
+};
 use crate::kernel::time::timer::sleep::{msleep, usleep_range};
 use crate::{intrusive_adapter, pr_info};
 
@@ -62,21 +66,38 @@ fn again(timer: &'static Hrtimer) -> HrtimerRestart {
 
 /// How late a timer may be: with high resolution as long as an interrupt may be kept off, else a tick and a bit.
 fn slack() -> Ktime {
-    Ktime::from(hrtimer_resolution.get()) + 2 * NSEC_PER_MSEC
+    let us = workload_param("timers.slack_us", 2000, 1..=1_000_000);
+    Ktime::from(hrtimer_resolution.get()) + us as Ktime * NSEC_PER_USEC
 }
 
 pub(super) fn run() {
-    for (name, clock, now) in [
-        ("monotonic", CLOCK_MONOTONIC, ktime_get as fn() -> Ktime),
-        ("realtime", CLOCK_REALTIME, ktime_get_real),
-        ("boottime", CLOCK_BOOTTIME, ktime_get_boottime),
-        ("tai", CLOCK_TAI, ktime_get_clocktai),
+    for (name, clock, offset, now) in [
+        ("monotonic", CLOCK_MONOTONIC, 0, ktime_get as fn() -> Ktime),
+        (
+            "realtime",
+            CLOCK_REALTIME,
+            ktime_offs_real(),
+            ktime_get_real,
+        ),
+        (
+            "boottime",
+            CLOCK_BOOTTIME,
+            ktime_offs_boot(),
+            ktime_get_boottime,
+        ),
+        ("tai", CLOCK_TAI, ktime_offs_tai(), ktime_get_clocktai),
     ] {
+        let (before, there, after) = (ktime_get(), now() - offset, ktime_get());
+        if there < before || there > after {
+            fail(format_args!(
+                "{name}: {there} is not between {before} and {after}"
+            ));
+        }
         for mode in [
             HRTIMER_MODE_ABS_PINNED_HARD,
             HRTIMER_MODE_ABS | HRTIMER_MODE_PINNED | HRTIMER_MODE_SOFT,
         ] {
-            in_order(name, clock, now, mode);
+            in_order(name, clock, offset, mode);
         }
     }
     periodic();
@@ -84,9 +105,8 @@ pub(super) fn run() {
 }
 
 /// Started in no order, they fire in the order of their times, none early, none too late.
-fn in_order(name: &str, clock: i32, now: fn() -> Ktime, mode: u32) {
+fn in_order(name: &str, clock: i32, offset: Ktime, mode: u32) {
     ORDER.set(0);
-    let offset = now() - ktime_get();
     let begin = ktime_get() + NSEC_PER_MSEC;
     for (index, noted) in NOTED.iter().enumerate() {
         // 37 and 64 have no common divisor: every place is taken once.
@@ -115,8 +135,7 @@ fn in_order(name: &str, clock: i32, now: fn() -> Ktime, mode: u32) {
                 noted.order.get()
             ));
         }
-        // The offset is read between two readings of the clock: it is exact only if nothing came between.
-        if late < -NSEC_PER_USEC || late > slack() {
+        if late < 0 || late > slack() {
             fail(format_args!(
                 "{name} mode {mode}: a timer was {late} ns late"
             ));
