@@ -15,8 +15,9 @@ use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::fence::shared::Shared;
 use crate::fence::void::VoidPtr;
+use crate::include::linux::cpu::remove_cpu;
 use crate::include::linux::cpumask::{
-    Cpumask, NR_CPUS, cpu_active_mask, cpu_possible_mask, num_active_cpus,
+    Cpumask, NR_CPUS, cpu_active, cpu_active_mask, cpu_possible_mask, num_active_cpus,
 };
 use crate::include::linux::errno::EBUSY;
 use crate::include::linux::kthread::{kthread_create, kthread_stop};
@@ -131,6 +132,8 @@ fn greedy_job(me: &Player) {
     let mut instances = 0;
     let mut begin = 0;
     while instances <= me.periods.get() && !me.stop.load(Ordering::Acquire) {
+        me.cpus
+            .fetch_or(1 << raw_smp_processor_id(), Ordering::Relaxed);
         compute(1000, begin);
         if task.dl.deadline.get() == deadline {
             continue;
@@ -426,14 +429,14 @@ fn sleepers() {
 
 /// A task that must not migrate waits behind one that can: if there is room elsewhere, that one is pushed.
 fn pushed_by_the_stopper() {
-    // Bound to CPU 1 for the beginning: not what a user may do, but what a CPU's death does.
+    // Bound to CPU 1 for the beginning: a user may not do that, the kernel may.
     let low = enter(0, &GREEDY, 0, 1);
     let high = enter(1, &GREEDY, 0, 1);
     let other = enter(2, &GREEDY, 0, 1);
     low.stays.store(true, Ordering::Relaxed);
-    for (me, cpu, deadline) in [(low, 1, 150), (high, 1, 100), (other, 0, 50)] {
+    for (me, cpu, runtime, deadline) in [(low, 1, 20, 150), (high, 1, 30, 100), (other, 0, 5, 50)] {
         set_cpus_allowed_ptr(task_of(me), &Cpumask::of(cpu));
-        let error = sched_setattr_nocheck(task_of(me), &times(20, deadline, deadline));
+        let error = sched_setattr_nocheck(task_of(me), &times(runtime, deadline, deadline));
         if error != 0 {
             fail(format_args!("pushed: not admitted: {error}"));
         }
@@ -445,7 +448,14 @@ fn pushed_by_the_stopper() {
     }
     wait_done(&PLAYERS[..3]);
     dismiss(&PLAYERS[..3]);
-    pr_info!("deadline: played with a task that must stay");
+    // `other` used up its run time while `high` ran and `low` waited.
+    if low.cpus.load(Ordering::Relaxed) != 1 << 1 {
+        fail(format_args!("pushed: the task that must stay has moved"));
+    }
+    if high.cpus.load(Ordering::Relaxed) == 1 << 1 {
+        fail(format_args!("pushed: the task that ran has not moved"));
+    }
+    pr_info!("deadline: the running task goes if the waiting one cannot");
 }
 
 /// Half a CPU each: as many as 95 % of all CPUs allow, and not one more.
@@ -463,6 +473,15 @@ fn admission() {
         }
     }
     pr_info!("deadline: admission: {right} halves on {cpus} CPUs, then -EBUSY");
+    if cpus > 1 {
+        // One CPU less could not keep the promises.
+        let last = cpu_active_mask().iter().last().unwrap_or(0);
+        let error = remove_cpu(last);
+        if error != -EBUSY || !cpu_active(last) {
+            fail(format_args!("admission: CPU {last} may go: {error}"));
+        }
+        pr_info!("deadline: admission: CPU {last} has to stay: -EBUSY");
+    }
     dismiss(&PLAYERS[..=right]);
 }
 
