@@ -22,13 +22,14 @@ use crate::kernel::sched::core::tick::task_sched_runtime;
 use crate::kernel::sched::core::{
     SchedParam, sched_create_group, sched_destroy_group, sched_move_task, sched_online_group,
     sched_release_group, sched_set_normal, sched_setscheduler_nocheck, set_cpus_allowed_ptr,
-    set_user_nice, wake_up_process,
+    set_user_nice, wake_up_process, yield_to,
 };
 use crate::kernel::sched::fair::eevdf::avg_vruntime;
 use crate::kernel::sched::fair::entity::update_curr;
 use crate::kernel::sched::fair::group::{sched_group_set_idle, sched_group_set_shares};
 use crate::kernel::sched::fair::load::{_task_util_est, update_load_avg};
 use crate::kernel::sched::fair::{base_slice_ns, cfs_rq_of, sysctl_sched_base_slice};
+use crate::kernel::sched::features::{SchedFeat, sched_feat_set};
 use crate::kernel::sched::sched::{
     RqFlags, TaskGroup, cpu_rq, root_task_group, rq_lock_irqsave, rq_unlock_irqrestore, scale_load,
     scale_load_down, task_rq_lock, task_rq_unlock, update_rq_clock,
@@ -176,6 +177,7 @@ pub fn run() {
     idle_policy(ms);
     groups(ms);
     moves();
+    buddies();
     lag();
     load_tracking();
     sched_set_normal(me, 0);
@@ -359,6 +361,59 @@ fn moves() {
         end_group(outer);
     }
     pr_info!("fair: {} moves between groups", 8 * rounds);
+    stage.close();
+}
+
+static PARTNER: Shared<Option<TaskRef>> = Shared::new(None);
+/// How often `yield_to` was granted, and refused.
+static YIELDS: [Shared<u64>; 2] = [const { Shared::new(0) }; 2];
+
+/// Yields to its partner all the time.
+extern "C" fn yielder(_data: VoidPtr) -> i32 {
+    while !kthread_should_stop() {
+        compute(1000, 1);
+        if let Some(partner) = PARTNER.get() {
+            YIELDS[usize::from(yield_to(partner, true) <= 0)].inc();
+        }
+    }
+    0
+}
+
+/// `yield_to`: who yields lets others go first and still gets its share, with and without NEXT_BUDDY; a
+/// partner that sleeps is none.
+fn buddies() {
+    let mut stage = Stage::open();
+    // The first to be stopped: every yield moved its deadline further away, and once it is picked it runs
+    // to that deadline before another has a turn (v6.8's rule, mended years later).
+    stage.enter(yielder, 0);
+    let partner = stage.enter(hog, 0);
+    stage.enter(hog, 0);
+    usleep_range(20_000, 20_000);
+    if yield_to(partner, false) != 0 {
+        fail(format_args!("a real-time task yielded to an ordinary one"));
+    }
+    for next_buddy in [false, true] {
+        sched_feat_set(SchedFeat::NEXT_BUDDY, next_buddy);
+        let before = YIELDS[0].get();
+        PARTNER.set(Some(partner));
+        stage.compare("two hogs and one that yields", 300, &[1, 1, 1]);
+        let granted = YIELDS[0].get() - before;
+        // One that runs to its end between two yields would yield about once a tick at most.
+        pr_info!("fair: NEXT_BUDDY {next_buddy}: {granted} yields");
+        if granted < 20 {
+            fail(format_args!("too few yields"));
+        }
+    }
+    sched_feat_set(SchedFeat::NEXT_BUDDY, false);
+    let before = YIELDS[1].get();
+    PARTNER.set(Some(current()));
+    usleep_range(50_000, 50_000);
+    PARTNER.set(None);
+    if YIELDS[1].get() == before {
+        fail(format_args!(
+            "a yield to a sleeping real-time task was granted"
+        ));
+    }
     stage.close();
 }
 

@@ -54,7 +54,7 @@ pub use params::{
 pub use queue::{activate_task, deactivate_task, set_task_cpu, wakeup_preempt};
 pub use schedule::{
     do_task_dead, preempt_schedule, preempt_schedule_irq, schedule, schedule_idle,
-    schedule_preempt_disabled, yield_task as r#yield,
+    schedule_preempt_disabled, yield_task as r#yield, yield_to,
 };
 pub use switch::{finish_task_switch, schedule_tail};
 pub use tick::{idle_cpu, resched_curr, scheduler_tick};

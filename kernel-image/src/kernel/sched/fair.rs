@@ -30,14 +30,17 @@ use crate::kernel::sched::core::params::{sched_prio_to_weight, sched_prio_to_wmu
 use crate::kernel::sched::core::resched_curr;
 use crate::kernel::sched::core::schedule::put_prev_task;
 use crate::kernel::sched::core::wakeup_preempt;
+use crate::kernel::sched::features::{SchedFeat, sched_feat};
 use crate::kernel::sched::pelt::update_idle_rq_clock_pelt;
 use crate::kernel::sched::sched::{
-    CfsRq, DEQUEUE_SLEEP, ENQUEUE_INITIAL, ENQUEUE_WAKEUP, RqRef, SchedClass, add_nr_running,
-    cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock, rq_clock, rq_clock_skip_update, same_class,
-    scale_load, set_task_rq, sub_nr_running, task_current, task_on_rq_migrating, task_on_rq_queued,
-    this_rq, update_rq_clock,
+    CfsRq, DEQUEUE_SLEEP, ENQUEUE_INITIAL, ENQUEUE_WAKEUP, RqRef, SchedClass, WF_FORK,
+    add_nr_running, cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock, rq_clock, rq_clock_skip_update,
+    same_class, scale_load, set_task_rq, sub_nr_running, task_current, task_on_rq_migrating,
+    task_on_rq_queued, this_rq, update_rq_clock,
 };
-use eevdf::{calc_delta_fair, clear_buddies, pick_eevdf, place_entity, set_next_buddy};
+use eevdf::{
+    calc_delta_fair, clear_buddies, entity_eligible, pick_eevdf, place_entity, set_next_buddy,
+};
 use entity::{
     dequeue_entity, enqueue_entity, entity_tick, put_prev_entity, reweight_entity, set_next_entity,
     update_curr,
@@ -311,16 +314,22 @@ fn yield_to_task_fair(rq: RqRef, p: TaskRef) -> bool {
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-fn check_preempt_wakeup_fair(rq: RqRef, p: TaskRef, _wake_flags: i32) {
+fn check_preempt_wakeup_fair(rq: RqRef, p: TaskRef, wake_flags: i32) {
     let curr = rq.current();
-    if same_task(curr, p) || test_tsk_need_resched(curr) {
+    if same_task(curr, p) {
+        return;
+    }
+    if sched_feat(SchedFeat::NEXT_BUDDY) && wake_flags & WF_FORK == 0 {
+        set_next_buddy(&p.se);
+    }
+    if test_tsk_need_resched(curr) {
         return;
     }
     if task_has_idle_policy(curr) && !task_has_idle_policy(p) {
         resched_curr(rq);
         return;
     }
-    if p.policy.get() != SCHED_NORMAL {
+    if p.policy.get() != SCHED_NORMAL || !sched_feat(SchedFeat::WAKEUP_PREEMPTION) {
         return;
     }
     let (se, pse) = find_matching_se(&curr.se, &p.se);
@@ -417,7 +426,13 @@ fn pick_simple(rq: RqRef, prev: Option<TaskRef>) -> TaskRef {
 }
 
 fn pick_next_entity(cfs_rq: &'static CfsRq) -> &'static SchedEntity {
-    // The wish of a yield_to does not count: NEXT_BUDDY is off.
+    // The wish of a yield_to counts only with NEXT_BUDDY, which is off.
+    if sched_feat(SchedFeat::NEXT_BUDDY)
+        && let Some(next) = cfs_rq.next.get()
+        && entity_eligible(cfs_rq, next)
+    {
+        return next;
+    }
     pick_eevdf(cfs_rq).expect("a fair queue with tasks and nothing to pick")
 }
 

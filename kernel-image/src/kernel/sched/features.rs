@@ -12,13 +12,35 @@ use crate::fence::shared::Shared;
 pub enum SchedFeat {
     /// Pull real-time tasks by asking the overloaded CPUs to push, one after the other, instead of taking
     /// all their locks from here.
-    RT_PUSH_IPI = 0,
+    RT_PUSH_IPI,
+    /// A fair entity that joins has the lag it had when it left; otherwise none.
+    PLACE_LAG,
+    /// A new fair entity's first request is half as long, so that it runs soon.
+    PLACE_DEADLINE_INITIAL,
+    /// A fair entity that was picked goes on until its request is served.
+    RUN_TO_PARITY,
+    /// The pick prefers who was asked for by a `yield_to` or woken last.
+    NEXT_BUDDY,
+    /// A fair task that wakes may preempt.
+    WAKEUP_PREEMPTION,
+    /// A load signal that joins a queue is first brought to the queue's time.
+    ATTACH_AGE_LOAD,
+    /// A sleeper's need is estimated from its past.
+    UTIL_EST,
 }
 
 /// What is on.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
-pub static sysctl_sched_features: Shared<u32> = Shared::new(1 << SchedFeat::RT_PUSH_IPI as u32);
+pub static sysctl_sched_features: Shared<u32> = Shared::new(
+    1 << SchedFeat::RT_PUSH_IPI as u32
+        | 1 << SchedFeat::PLACE_LAG as u32
+        | 1 << SchedFeat::PLACE_DEADLINE_INITIAL as u32
+        | 1 << SchedFeat::RUN_TO_PARITY as u32
+        | 1 << SchedFeat::WAKEUP_PREEMPTION as u32
+        | 1 << SchedFeat::ATTACH_AGE_LOAD as u32
+        | 1 << SchedFeat::UTIL_EST as u32,
+);
 
 /// Whether a switch is on.
 pub fn sched_feat(feature: SchedFeat) -> bool {

@@ -1,6 +1,7 @@
 //! `__schedule`, everything that leads to it, and the choice of the next task.
 //!
-//! Linux: `kernel/sched/core.c` (v6.8): `__schedule`, `schedule*`, `preempt_schedule*`, `pick_next_task`.
+//! Linux: `kernel/sched/core.c` (v6.8): `__schedule`, `schedule*`, `preempt_schedule*`, `pick_next_task`,
+//! `yield_to`.
 //! Kept: the whole path with its fast way for fair-only queues, the retry, switch counts, the state
 //! rule (a preempted task that was about to sleep stays queued). Left out: signals, block
 //! plugs, core scheduling, PSI. Differs: nothing else.
@@ -10,8 +11,12 @@ use super::affinity::migrate_disable_switch;
 use super::balance_callback::__balance_callbacks;
 use super::queue::deactivate_task;
 use super::switch::context_switch;
+use super::tick::resched_curr;
 use crate::arch::x86::include::asm::current::current;
-use crate::include::linux::irqflags::{local_irq_disable, local_irq_enable};
+use crate::include::linux::errno::ESRCH;
+use crate::include::linux::irqflags::{
+    local_irq_disable, local_irq_enable, local_irq_restore, local_irq_save,
+};
 use crate::include::linux::preempt::{
     __preempt_count_add, __preempt_count_sub, PREEMPT_OFFSET, clear_preempt_need_resched,
     preempt_count, preempt_count_set, preempt_disable, preempt_enable_no_resched, preemptible,
@@ -27,8 +32,9 @@ use crate::kernel::rcu::tree_plugin::rcu_note_context_switch;
 use crate::kernel::sched::fair::{Pick, fair_sched_class, pick_next_task_fair};
 use crate::kernel::sched::idle::idle_sched_class;
 use crate::kernel::sched::sched::{
-    DEQUEUE_NOCLOCK, DEQUEUE_SLEEP, RQCF_UPDATED, RqRef, SCHED_CLASSES, raw_spin_rq_lock,
-    same_class, sched_class_above, this_rq, update_rq_clock,
+    DEQUEUE_NOCLOCK, DEQUEUE_SLEEP, RQCF_UPDATED, RqRef, SCHED_CLASSES, double_rq_lock,
+    double_rq_unlock, raw_spin_rq_lock, same_class, same_rq, sched_class_above, task_on_cpu,
+    task_rq, this_rq, update_rq_clock,
 };
 use crate::kernel::sched::stats::schedstat_inc;
 use crate::kernel::workqueue::{wq_worker_running, wq_worker_sleeping};
@@ -340,4 +346,47 @@ pub(super) fn do_sched_yield() {
     raw_spin_unlock_irq(&rq.__lock);
     preempt_enable_no_resched();
     schedule();
+}
+
+/// The current task gives up the rest of its turn in favour of `p`. `preempt`: if that one waits on another
+/// CPU, the task that runs there gives way.
+///
+/// # Returns
+/// 1 if it did; 0 if the class has no such thing or `p` does not wait in it; -ESRCH if neither CPU has
+/// anything else to run.
+pub fn yield_to(p: TaskRef, preempt: bool) -> i32 {
+    let curr = current();
+    let flags = local_irq_save();
+    let rq = this_rq();
+    let mut yielded = 0;
+    loop {
+        let p_rq = task_rq(p);
+        if rq.nr_running.get() == 1 && p_rq.nr_running.get() == 1 {
+            yielded = -ESRCH;
+            break;
+        }
+        double_rq_lock(rq, p_rq);
+        if !same_rq(task_rq(p), p_rq) {
+            double_rq_unlock(rq, p_rq);
+            continue;
+        }
+        let waits = !task_on_cpu(p) && p.__state.get() == TASK_RUNNING;
+        if let Some(yield_to_task) = curr.class().yield_to_task
+            && same_class(curr.class(), p.class())
+            && waits
+            && yield_to_task(rq, p)
+        {
+            yielded = 1;
+            if preempt && !same_rq(rq, p_rq) {
+                resched_curr(p_rq);
+            }
+        }
+        double_rq_unlock(rq, p_rq);
+        break;
+    }
+    local_irq_restore(flags);
+    if yielded > 0 {
+        schedule();
+    }
+    yielded
 }

@@ -2,8 +2,7 @@
 //!
 //! Linux: `kernel/sched/fair.c` (v6.8): `calc_delta_fair` to `pick_eevdf`, `place_entity`.
 //! Kept: exact integer arithmetic (wrapping, truncating as C does), the subtree minimum in every node,
-//! run-to-parity, the buddy of a yield_to, which the pick does not ask. Left out: the feature switches
-//! (their defaults hold). Differs: nothing.
+//! run-to-parity, buddies, the feature switches. Left out, differs: nothing.
 //! Locks: the runqueue's lock is held throughout.
 //!
 //! An entity has a weight w, a virtual run time v that advances by delta/w while it runs, and a
@@ -19,6 +18,7 @@ use crate::include::linux::rbtree::{
     rb_parent,
 };
 use crate::include::linux::sched::{LoadWeight, RunNodeLink, SchedEntity};
+use crate::kernel::sched::features::{SchedFeat, sched_feat};
 use crate::kernel::sched::sched::{CfsRq, ENQUEUE_INITIAL, NICE_0_LOAD, scale_load_down};
 
 type Se = &'static SchedEntity;
@@ -252,6 +252,7 @@ pub fn pick_eevdf(cfs_rq: Cfs) -> Option<Se> {
     // Parity: a request that has begun runs until its deadline moves (vlag holds the deadline it was
     // picked with).
     if let Some(curr) = curr
+        && sched_feat(SchedFeat::RUN_TO_PARITY)
         && curr.vlag.get() as u64 == curr.deadline.get()
     {
         return Some(curr);
@@ -292,7 +293,7 @@ pub fn place_entity(cfs_rq: Cfs, se: Se, flags: i32) {
     let mut lag = 0i64;
     se.slice.set(base_slice_ns());
     let mut vslice = calc_delta_fair(se.slice.get(), se);
-    if cfs_rq.nr_running.get() != 0 {
+    if sched_feat(SchedFeat::PLACE_LAG) && cfs_rq.nr_running.get() != 0 {
         let mut load = cfs_rq.avg_load.get() as i64;
         if let Some(curr) = curr_on_rq(cfs_rq) {
             load += weight_of(curr);
@@ -304,7 +305,7 @@ pub fn place_entity(cfs_rq: Cfs, se: Se, flags: i32) {
         lag /= load;
     }
     se.vruntime.set(vruntime.wrapping_sub(lag as u64));
-    if flags & ENQUEUE_INITIAL != 0 {
+    if sched_feat(SchedFeat::PLACE_DEADLINE_INITIAL) && flags & ENQUEUE_INITIAL != 0 {
         vslice /= 2;
     }
     se.deadline.set(se.vruntime.get().wrapping_add(vslice));
