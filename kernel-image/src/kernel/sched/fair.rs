@@ -2,12 +2,13 @@
 //!
 //! Linux: `kernel/sched/fair.c` (v6.8), here a folder of the same name: `eevdf` (virtual time, the
 //! tree, the pick), `entity` (into and out of a queue, accounting, weights), `load` (load tracking),
-//! `group` (groups of tasks), `select` (CPUs); this file has the tasks' side and the class.
+//! `group` (groups of tasks), `bandwidth` (their limits), `select` (CPUs); this file has the tasks' side and the class.
 //! Kept: the class as it is with FAIR_GROUP_SCHED: every level of groups has its own EEVDF, and every
-//! walk goes over all levels. Left out: load balancing (`newidle_balance` finds nothing), bandwidth,
+//! walk goes over all levels. Left out: load balancing (`newidle_balance` finds nothing),
 //! NUMA, misfit and energy.
 //! Differs: nothing else. Locks: the runqueue's lock is held in every hook.
 
+pub mod bandwidth;
 pub mod eevdf;
 pub mod entity;
 pub mod group;
@@ -37,6 +38,10 @@ use crate::kernel::sched::sched::{
     add_nr_running, cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock, rq_clock, rq_clock_skip_update,
     same_class, scale_load, set_task_rq, sub_nr_running, task_current, task_on_rq_migrating,
     task_on_rq_queued, this_rq, update_rq_clock,
+};
+use bandwidth::{
+    account_cfs_rq_runtime, cfs_rq_throttled, check_cfs_rq_runtime, throttled_hierarchy,
+    unthrottle_offline_cfs_rqs, update_runtime_enabled,
 };
 use eevdf::{
     calc_delta_fair, clear_buddies, entity_eligible, pick_eevdf, place_entity, set_next_buddy,
@@ -248,6 +253,10 @@ fn enqueue_task_fair(rq: RqRef, p: TaskRef, flags: i32) {
             update_entity(se);
         }
         idle = count_task(cfs_rq, idle, Shared::<u32>::inc);
+        if cfs_rq_throttled(cfs_rq) {
+            // Queued, and out of reach.
+            return;
+        }
     }
     add_nr_running(rq, 1);
 }
@@ -260,7 +269,7 @@ fn dequeue_task_fair(rq: RqRef, p: TaskRef, flags: i32) {
     util_est_dequeue(&rq.cfs, p);
     let mut flags = flags;
     let mut idle = task_has_idle_policy(p);
-    let mut leaves = true;
+    let (mut leaves, mut reached) = (true, true);
     for se in for_each_sched_entity(Some(&p.se)) {
         let cfs_rq = cfs_rq_of(se);
         if leaves {
@@ -269,19 +278,29 @@ fn dequeue_task_fair(rq: RqRef, p: TaskRef, flags: i32) {
             update_entity(se);
         }
         idle = count_task(cfs_rq, idle, Shared::<u32>::dec);
+        if cfs_rq_throttled(cfs_rq) {
+            // The levels above have not counted it since.
+            reached = false;
+            break;
+        }
         if leaves && cfs_rq.load.weight.get() != 0 {
             // Somebody else is there: the group stays. It may go on where it was.
             leaves = false;
-            if task_sleep && let Some(parent) = parent_entity(se) {
+            if task_sleep
+                && !throttled_hierarchy(cfs_rq)
+                && let Some(parent) = parent_entity(se)
+            {
                 set_next_buddy(parent);
             }
         }
         flags |= DEQUEUE_SLEEP;
     }
-    sub_nr_running(rq, 1);
-    if !was_sched_idle && sched_idle_rq(rq) {
-        // What is left can wait for anything a balance brings.
-        rq.next_balance.set(jiffies());
+    if reached {
+        sub_nr_running(rq, 1);
+        if !was_sched_idle && sched_idle_rq(rq) {
+            // What is left can wait for anything a balance brings.
+            rq.next_balance.set(jiffies());
+        }
     }
     util_est_update(p, task_sleep);
 }
@@ -302,7 +321,7 @@ fn yield_task_fair(rq: RqRef) {
 
 /// The current task yields, and would like that one to run.
 fn yield_to_task_fair(rq: RqRef, p: TaskRef) -> bool {
-    if p.se.on_rq.get() == 0 {
+    if p.se.on_rq.get() == 0 || throttled_hierarchy(cfs_rq_of(&p.se)) {
         return false;
     }
     set_next_buddy(&p.se);
@@ -316,7 +335,8 @@ fn yield_to_task_fair(rq: RqRef, p: TaskRef) -> bool {
 #[inline(never)]
 fn check_preempt_wakeup_fair(rq: RqRef, p: TaskRef, wake_flags: i32) {
     let curr = rq.current();
-    if same_task(curr, p) {
+    // A task out of reach preempts nobody: it may have come with a balance.
+    if same_task(curr, p) || throttled_hierarchy(cfs_rq_of(&p.se)) {
         return;
     }
     if sched_feat(SchedFeat::NEXT_BUDDY) && wake_flags & WF_FORK == 0 {
@@ -367,7 +387,13 @@ pub fn pick_next_task_fair(rq: RqRef, prev: Option<TaskRef>) -> Pick {
             }
         }
         let p = match prev {
-            Some(prev) if same_class(prev.class(), &fair_sched_class) => pick_beside(rq, prev),
+            Some(prev) if same_class(prev.class(), &fair_sched_class) => {
+                match pick_beside(rq, prev) {
+                    Some(p) => p,
+                    None if rq.cfs.nr_running.get() == 0 => continue,
+                    None => pick_simple(rq, Some(prev)),
+                }
+            }
             prev => pick_simple(rq, prev),
         };
         list_move(&p.se.group_node, &rq.cfs_tasks);
@@ -375,13 +401,19 @@ pub fn pick_next_task_fair(rq: RqRef, prev: Option<TaskRef>) -> Pick {
     }
 }
 
-/// The pick with the running entity of every level taking part.
-fn pick_beside(rq: RqRef, prev: TaskRef) -> TaskRef {
+/// The pick with the running entity of every level taking part. None if a group on prev's way turned out to
+/// have no run time: it is gone, and so may others above be.
+fn pick_beside(rq: RqRef, prev: TaskRef) -> Option<TaskRef> {
     let mut level = Some(&rq.cfs);
     let mut picked = &prev.se;
     while let Some(cfs_rq) = level {
-        if cfs_rq.curr.get().is_some_and(|curr| curr.on_rq.get() != 0) {
-            update_curr(cfs_rq);
+        if let Some(curr) = cfs_rq.curr.get() {
+            if curr.on_rq.get() != 0 {
+                update_curr(cfs_rq);
+            }
+            if check_cfs_rq_runtime(cfs_rq) {
+                return None;
+            }
         }
         picked = pick_next_entity(cfs_rq);
         level = group_cfs_rq(picked);
@@ -406,7 +438,7 @@ fn pick_beside(rq: RqRef, prev: TaskRef) -> TaskRef {
             }
         }
     }
-    p
+    Some(p)
 }
 
 /// The pick after `prev` is put back.
@@ -454,7 +486,10 @@ fn set_next_task_fair(rq: RqRef, p: TaskRef, _first: bool) {
         list_move(&p.se.group_node, &rq.cfs_tasks);
     }
     for se in for_each_sched_entity(Some(&p.se)) {
-        set_next_entity(cfs_rq_of(se), se);
+        let cfs_rq = cfs_rq_of(se);
+        set_next_entity(cfs_rq, se);
+        // Nobody has looked whether it may run.
+        account_cfs_rq_runtime(cfs_rq, 0);
     }
 }
 
@@ -482,12 +517,14 @@ fn migrate_task_rq_fair(p: TaskRef, _new_cpu: i32) {
     p.se.avg.last_update_time.set(0);
 }
 
-fn rq_online_fair(_rq: RqRef) {
+fn rq_online_fair(rq: RqRef) {
     update_sysctl();
+    update_runtime_enabled(rq);
 }
 
 fn rq_offline_fair(rq: RqRef) {
     update_sysctl();
+    unthrottle_offline_cfs_rqs(rq);
     clear_tg_offline_cfs_rqs(rq);
 }
 

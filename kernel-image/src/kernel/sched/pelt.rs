@@ -226,9 +226,14 @@ pub fn rq_clock_pelt(rq: RqRef) -> u64 {
     rq.clock_pelt.get().wrapping_sub(rq.lost_idle_time.get())
 }
 
-/// The same for one queue.
+/// The same for one queue: without the time that it was throttled.
 pub fn cfs_rq_clock_pelt(cfs_rq: &'static CfsRq) -> u64 {
-    rq_clock_pelt(rq_of(cfs_rq))
+    let now = if cfs_rq.throttle_count.get() != 0 {
+        cfs_rq.throttled_clock_pelt.get()
+    } else {
+        rq_clock_pelt(rq_of(cfs_rq))
+    };
+    now.wrapping_sub(cfs_rq.throttled_clock_pelt_time.get())
 }
 
 fn _update_idle_rq_clock_pelt(rq: RqRef) {

@@ -24,12 +24,14 @@ use crate::include::linux::sched::{
     LoadWeight, PF_KTHREAD, SchedAvg, SchedEntity, TaskRef, same_task, task_cpu,
     test_tsk_need_resched,
 };
+use crate::include::linux::smp::CallSingleData;
 use crate::include::linux::spinlock::{
     RawSpinlock, raw_spin_lock, raw_spin_unlock, raw_spin_unlock_irqrestore,
 };
 use crate::include::linux::stop_machine::CpuStopWork;
 use crate::kernel::sched::clock::sched_clock_cpu;
 use crate::kernel::sched::core::affinity::AffinityContext;
+use crate::kernel::sched::fair::bandwidth::CfsBandwidth;
 use crate::kernel::sched::fair::load::set_task_rq_fair;
 use crate::kernel::sched::pelt::update_rq_clock_pelt;
 use crate::kernel::sched::stats::RqStats;
@@ -261,6 +263,27 @@ pub struct CfsRq {
     pub tg: Shared<Option<&'static TaskGroup>>,
     /// Whether the group runs when nothing else does.
     pub idle: Shared<i32>,
+    /// The group has a limit.
+    pub runtime_enabled: Shared<i32>,
+    /// What this CPU may still use; negative when it used more.
+    pub runtime_remaining: Shared<i64>,
+    /// `throttled_clock_pelt_time` when the queue became empty; `u64::MAX` while it is throttled. Read
+    /// without the lock.
+    pub throttled_pelt_idle: Shared<u64>,
+    /// Since when its tasks cannot run.
+    pub throttled_clock: Shared<u64>,
+    /// `rq_clock_pelt` when it, or a group above, was throttled.
+    pub throttled_clock_pelt: Shared<u64>,
+    /// How long that was so far.
+    pub throttled_clock_pelt_time: Shared<u64>,
+    /// It is out of the hierarchy.
+    pub throttled: Shared<i32>,
+    /// How many at and above it are.
+    pub throttle_count: Shared<i32>,
+    /// Place in its group's list of throttled queues.
+    pub throttled_list: ListHead,
+    /// Place in its CPU's list of queues to unthrottle.
+    pub throttled_csd_list: ListHead,
 }
 
 /// Signals of entities that left a queue without its runqueue's lock. All fields: (lock).
@@ -313,6 +336,16 @@ impl CfsRq {
             leaf_cfs_rq_list: ListHead::new(),
             tg: Shared::new(None),
             idle: Shared::new(0),
+            runtime_enabled: Shared::new(0),
+            runtime_remaining: Shared::new(0),
+            throttled_pelt_idle: Shared::new(0),
+            throttled_clock: Shared::new(0),
+            throttled_clock_pelt: Shared::new(0),
+            throttled_clock_pelt_time: Shared::new(0),
+            throttled: Shared::new(0),
+            throttle_count: Shared::new(0),
+            throttled_list: ListHead::new(),
+            throttled_csd_list: ListHead::new(),
         }
     }
 
@@ -456,6 +489,8 @@ pub struct TaskGroup {
     pub siblings: ListHead,
     /// The groups below: (task_group_lock).
     pub children: ListHead,
+    /// Its limit.
+    pub cfs_bandwidth: CfsBandwidth,
     /// Link of the list of free slots (ours).
     pub free_next: Shared<Option<&'static TaskGroup>>,
 }
@@ -473,6 +508,7 @@ impl TaskGroup {
             parent: Shared::new(None),
             siblings: ListHead::new(),
             children: ListHead::new(),
+            cfs_bandwidth: CfsBandwidth::new(),
             free_next: Shared::new(None),
         }
     }
@@ -567,6 +603,10 @@ pub struct Rq {
     pub avg_rt: SchedAvg,
     /// Time of the deadline class.
     pub avg_dl: SchedAvg,
+    /// Asks the CPU to unthrottle the queues of the next list.
+    pub cfsb_csd: CallSingleData,
+    /// Queues of limited groups that may run again.
+    pub cfsb_csd_list: ListHead,
     /// When the CPU became idle.
     pub idle_stamp: Shared<u64>,
     /// Mean idle time, ns.
@@ -643,6 +683,8 @@ impl Rq {
             cfs_tasks: ListHead::new(),
             avg_rt: SchedAvg::new(),
             avg_dl: SchedAvg::new(),
+            cfsb_csd: CallSingleData::new(),
+            cfsb_csd_list: ListHead::new(),
             idle_stamp: Shared::new(0),
             avg_idle: Shared::new(0),
             max_idle_balance_cost: Shared::new(0),

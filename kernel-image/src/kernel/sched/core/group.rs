@@ -33,6 +33,10 @@ intrusive_adapter!(
     /// Groups by their link in the list of all groups.
     pub TaskGroupsLink = TaskGroup { list: ListHead });
 
+intrusive_adapter!(
+    /// Groups by their link among the children of the group above.
+    pub SiblingsLink = TaskGroup { siblings: ListHead });
+
 /// Protects the tree and the list of groups.
 static task_group_lock: RawSpinlock = RawSpinlock::new();
 /// The list of all groups.
@@ -47,6 +51,28 @@ pub fn for_each_task_group(mut f: impl FnMut(&'static TaskGroup)) {
     for tg in TaskGroupsLink::iter(&task_groups) {
         f(tg);
     }
+}
+
+/// Walks over the groups at and below `from`: `down` on the way down, `up` on the way back.
+pub fn walk_tg_tree_from(
+    from: &'static TaskGroup,
+    down: &mut dyn FnMut(&'static TaskGroup),
+    up: &mut dyn FnMut(&'static TaskGroup),
+) {
+    let _guard = task_group_lock.lock_irqsave();
+    walk(from, down, up);
+}
+
+fn walk(
+    tg: &'static TaskGroup,
+    down: &mut dyn FnMut(&'static TaskGroup),
+    up: &mut dyn FnMut(&'static TaskGroup),
+) {
+    down(tg);
+    for child in SiblingsLink::iter(&tg.children) {
+        walk(child, down, up);
+    }
+    up(tg);
 }
 
 /// The root group is the first of all.

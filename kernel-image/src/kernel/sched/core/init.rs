@@ -21,6 +21,7 @@ use crate::include::linux::sched::{CommBuf, PF_KTHREAD, PF_NO_SETAFFINITY, TASK_
 use crate::kernel::kthread::{kthread_set_per_cpu, set_kthread_struct};
 use crate::kernel::sched::clock::sched_clock;
 use crate::kernel::sched::deadline::init_dl_rq;
+use crate::kernel::sched::fair::bandwidth::{__cfsb_csd_unthrottle, init_cfs_bandwidth};
 use crate::kernel::sched::fair::group::init_tg_cfs_entry;
 use crate::kernel::sched::fair::{init_cfs_rq, init_sched_fair_class};
 use crate::kernel::sched::idle::idle_sched_class;
@@ -50,6 +51,7 @@ pub extern "C" fn sched_init() {
         BUG_ON!(!sched_class_above(pair[0], pair[1]));
     }
     root_task_group.shares.set(NICE_0_LOAD);
+    init_cfs_bandwidth(&root_task_group.cfs_bandwidth);
     init_rt_bandwidth();
     init_defrootdomain();
     init_root_task_group();
@@ -89,6 +91,9 @@ fn init_rq(rq: RqRef, cpu: u32) {
     rq.push_cpu.set(0);
     rq.cpu.set(cpu as i32);
     rq.online.set(0);
+    INIT_LIST_HEAD(&rq.cfsb_csd_list);
+    rq.cfsb_csd.func.set(Some(__cfsb_csd_unthrottle));
+    rq.cfsb_csd.info.set(u64::from(cpu));
     rq.idle_stamp.set(0);
     rq.avg_idle.set(2 * SYSCTL_SCHED_MIGRATION_COST);
     rq.max_idle_balance_cost.set(SYSCTL_SCHED_MIGRATION_COST);

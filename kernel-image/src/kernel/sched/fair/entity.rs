@@ -2,9 +2,13 @@
 //!
 //! Linux: `kernel/sched/fair.c` (v6.8): `update_curr`, `enqueue_entity`, `dequeue_entity`,
 //! `set_next_entity`, `put_prev_entity`, `reweight_entity`.
-//! Kept: the order of every step. Left out: bandwidth.
+//! Kept: the order of every step. Left out: nothing.
 //! Differs: nothing else. Locks: the runqueue's lock is held throughout.
 
+use super::bandwidth::{
+    account_cfs_rq_runtime, cfs_rq_throttled, check_cfs_rq_runtime, check_enqueue_throttle,
+    return_cfs_rq_runtime, throttled_hierarchy, update_idle_cfs_rq_clock_pelt,
+};
 use super::eevdf::{
     __dequeue_entity, __enqueue_entity, avg_vruntime, calc_delta_fair, clear_buddies, place_entity,
     update_entity_lag, update_min_vruntime,
@@ -23,7 +27,7 @@ use crate::include::linux::sched::{LoadWeight, SchedEntity, TaskRef};
 use crate::include::trace::events::sched::trace_sched_stat_runtime;
 use crate::kernel::sched::core::resched_curr;
 use crate::kernel::sched::sched::{
-    CfsRq, DEQUEUE_MOVE, DEQUEUE_SAVE, ENQUEUE_MIGRATED, RqRef, rq_clock_task,
+    CfsRq, DEQUEUE_MOVE, DEQUEUE_SAVE, ENQUEUE_MIGRATED, RqRef, rq_clock, rq_clock_task,
 };
 
 type Se = &'static SchedEntity;
@@ -64,6 +68,7 @@ pub fn update_curr(cfs_rq: Cfs) {
     if group_cfs_rq(curr).is_none() {
         trace_sched_stat_runtime(task_of(curr), delta_exec);
     }
+    account_cfs_rq_runtime(cfs_rq, delta_exec);
 }
 
 /// Charges a running task that is not fair. Returns for how much, ns.
@@ -144,7 +149,12 @@ pub fn enqueue_entity(cfs_rq: Cfs, se: Se, flags: i32) {
     }
     se.on_rq.set(1);
     if cfs_rq.nr_running.get() == 1 {
-        list_add_leaf_cfs_rq(cfs_rq);
+        check_enqueue_throttle(cfs_rq);
+        if !throttled_hierarchy(cfs_rq) {
+            list_add_leaf_cfs_rq(cfs_rq);
+        } else if cfs_rq_throttled(cfs_rq) && cfs_rq.throttled_clock.get() == 0 {
+            cfs_rq.throttled_clock.set(rq_clock(rq_of(cfs_rq)));
+        }
     }
 }
 
@@ -161,10 +171,14 @@ pub fn dequeue_entity(cfs_rq: Cfs, se: Se, flags: i32) {
     }
     se.on_rq.set(0);
     account_entity_dequeue(cfs_rq, se);
+    return_cfs_rq_runtime(cfs_rq);
     update_cfs_group(se);
     // Whoever comes back at once (SAVE without MOVE) shall find the reference where it was.
     if flags & (DEQUEUE_SAVE | DEQUEUE_MOVE) != DEQUEUE_SAVE {
         update_min_vruntime(cfs_rq);
+    }
+    if cfs_rq.nr_running.get() == 0 {
+        update_idle_cfs_rq_clock_pelt(cfs_rq);
     }
 }
 
@@ -188,6 +202,10 @@ pub fn set_next_entity(cfs_rq: Cfs, se: Se) {
 pub fn put_prev_entity(cfs_rq: Cfs, prev: Se) {
     if prev.on_rq.get() != 0 {
         update_curr(cfs_rq);
+    }
+    // Out of run time: the group leaves, and with it its entity on the level above.
+    check_cfs_rq_runtime(cfs_rq);
+    if prev.on_rq.get() != 0 {
         update_stats_wait_start_fair(cfs_rq, prev);
         __enqueue_entity(cfs_rq, prev);
         // Still `curr`: the time until now counts as running.

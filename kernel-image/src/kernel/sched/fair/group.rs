@@ -1,12 +1,15 @@
 //! The fair class's half of a group of tasks: its queues and entities, its weight.
 //!
 //! Linux: `kernel/sched/fair.c` (v6.8): `alloc_fair_sched_group` to `sched_group_set_idle`.
-//! Kept: a queue and an entity for every possible CPU, shares, idle groups. Left out: bandwidth. Differs:
+//! Kept: a queue and an entity for every possible CPU, shares, idle groups. Differs:
 //! what a group had is kept with its slot and used again by the next group (`core/group.rs`).
 //! Locks: `shares_mutex` orders changes of a group's weight; the runqueue's lock inside it.
 
 extern crate alloc;
 
+use super::bandwidth::{
+    destroy_cfs_bandwidth, init_cfs_bandwidth, init_cfs_rq_runtime, sync_throttle,
+};
 use super::load::{
     MIN_SHARES, UPDATE_TG, attach_entity_cfs_rq, init_entity_runnable_average,
     list_del_leaf_cfs_rq, remove_entity_load_avg, update_cfs_group, update_load_avg,
@@ -32,6 +35,7 @@ static shares_mutex: Mutex = Mutex::new();
 pub fn alloc_fair_sched_group(tg: &'static TaskGroup, parent: &'static TaskGroup) {
     tg.shares.set(NICE_0_LOAD);
     tg.idle.set(0);
+    init_cfs_bandwidth(&tg.cfs_bandwidth);
     for cpu in cpu_possible_mask().iter() {
         let (cfs_rq, se) = match (tg.cfs_rq.per_cpu(cpu).get(), tg.se.per_cpu(cpu).get()) {
             (Some(cfs_rq), Some(se)) => {
@@ -105,6 +109,7 @@ pub fn init_tg_cfs_entry(
 ) {
     cfs_rq.rq.set(Some(rq));
     cfs_rq.tg.set(Some(tg));
+    init_cfs_rq_runtime(cfs_rq);
     tg.cfs_rq.per_cpu(cpu).set(Some(cfs_rq));
     tg.se.per_cpu(cpu).set(se);
     let Some(se) = se else { return };
@@ -136,12 +141,14 @@ pub fn online_fair_sched_group(tg: &'static TaskGroup) {
         rq_lock_irqsave(rq, &mut rf);
         update_rq_clock(rq);
         attach_entity_cfs_rq(se);
+        sync_throttle(tg, cpu);
         rq_unlock_irqrestore(rq, &rf);
     }
 }
 
 /// The group has no tasks any more: its entities' load leaves, and its queues leave the CPUs' lists.
 pub fn unregister_fair_sched_group(tg: &'static TaskGroup) {
+    destroy_cfs_bandwidth(tg);
     for cpu in cpu_possible_mask().iter() {
         if let Some(se) = tg.se.per_cpu(cpu).get() {
             remove_entity_load_avg(se);

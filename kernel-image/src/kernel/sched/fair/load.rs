@@ -9,6 +9,7 @@
 pub mod demand;
 pub mod groups;
 
+use super::bandwidth::{cfs_rq_throttled, throttled_hierarchy, update_idle_cfs_rq_clock_pelt};
 use super::{cfs_rq_of, fair_sched_class, group_cfs_rq, parent_entity, rq_of, task_of};
 use crate::fence::shared::Shared;
 use crate::include::linux::jiffies::jiffies;
@@ -280,8 +281,13 @@ pub fn migrate_se_pelt_lag(se: Se) {
     if !rq.curr.get().is_some_and(is_idle_task) {
         return;
     }
+    // Throttled: it does not fade at all.
+    let stood = cfs_rq.throttled_pelt_idle.get();
+    if stood == u64::MAX {
+        return;
+    }
     // Base first, then the distance from it: a race makes the estimate old, never late.
-    let base = rq.clock_pelt_idle.get();
+    let base = rq.clock_pelt_idle.get().wrapping_sub(stood);
     let last = cfs_rq_last_update_time(cfs_rq);
     let now = if base < last {
         last
@@ -313,12 +319,23 @@ pub extern "C" fn set_task_rq_fair(se: Se, prev: Option<Cfs>, next: Option<Cfs>)
 
 /// Every level above the entity hears of a signal that joined or left.
 fn propagate_entity_cfs_rq(se: Se) {
-    list_add_leaf_cfs_rq(cfs_rq_of(se));
+    let cfs_rq = cfs_rq_of(se);
+    if cfs_rq_throttled(cfs_rq) {
+        return;
+    }
+    if !throttled_hierarchy(cfs_rq) {
+        list_add_leaf_cfs_rq(cfs_rq);
+    }
     let mut at = parent_entity(se);
     while let Some(se) = at {
         let cfs_rq = cfs_rq_of(se);
         update_load_avg(cfs_rq, se, UPDATE_TG);
-        list_add_leaf_cfs_rq(cfs_rq);
+        if cfs_rq_throttled(cfs_rq) {
+            break;
+        }
+        if !throttled_hierarchy(cfs_rq) {
+            list_add_leaf_cfs_rq(cfs_rq);
+        }
         at = parent_entity(se);
     }
 }
@@ -377,7 +394,8 @@ fn sums_are_decayed(sa: &SchedAvg) -> bool {
     sa.load_sum.get() == 0 && sa.util_sum.get() == 0 && sa.runnable_sum.get() == 0
 }
 
-fn cfs_rq_is_decayed(cfs_rq: Cfs) -> bool {
+/// Whether a queue has nothing left to fade.
+pub fn cfs_rq_is_decayed(cfs_rq: Cfs) -> bool {
     cfs_rq.load.weight.get() == 0 && sums_are_decayed(&cfs_rq.avg) && !child_cfs_rq_on_list(cfs_rq)
 }
 
@@ -409,6 +427,9 @@ fn __update_blocked_fair(rq: RqRef) -> bool {
     for cfs_rq in links(&rq.leaf_cfs_rq_list).map(LeafCfsRqLink::entry) {
         if update_cfs_rq_load_avg(cfs_rq_clock_pelt(cfs_rq), cfs_rq) {
             update_tg_load_avg(cfs_rq);
+            if cfs_rq.nr_running.get() == 0 {
+                update_idle_cfs_rq_clock_pelt(cfs_rq);
+            }
         }
         if let Some(se) = cfs_rq.tg().se.per_cpu(cpu).get()
             && !skip_blocked_update(se)

@@ -12,6 +12,7 @@ use crate::include::linux::list::{list_add, list_add_tail, list_del};
 use crate::include::linux::sched::LeafCfsRqLink;
 use crate::kernel::sched::clock::sched_clock_cpu;
 use crate::kernel::sched::core::group::for_each_task_group;
+use crate::kernel::sched::fair::bandwidth::throttled_hierarchy;
 use crate::kernel::sched::fair::entity::reweight_entity;
 use crate::kernel::sched::fair::{cfs_rq_of, group_cfs_rq, rq_of};
 use crate::kernel::sched::pelt::get_pelt_divider;
@@ -44,6 +45,9 @@ pub fn update_cfs_group(se: Se) {
     let Some(gcfs_rq) = group_cfs_rq(se) else {
         return;
     };
+    if throttled_hierarchy(gcfs_rq) {
+        return;
+    }
     let shares = calc_group_shares(gcfs_rq);
     if se.load.weight.get() != shares {
         reweight_entity(cfs_rq_of(se), se, shares);
