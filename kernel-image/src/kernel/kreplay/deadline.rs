@@ -335,7 +335,8 @@ fn one_in_ten(periods: u64) {
     let took = sched_clock() - begin;
     check_kept("10 of 100 ms", &PLAYERS[..1], periods);
     // The last yield waits for the period after.
-    if took.abs_diff(periods * 100 * MS) > 20 * MS {
+    // We look every 10 ms and may have to wait for a hog's turn.
+    if took.abs_diff(periods * 100 * MS) > 40 * MS {
         fail(format_args!("{periods} yields took {} us", took / 1000));
     }
     dismiss(&PLAYERS[..1]);
