@@ -7,4 +7,5 @@ pub mod intrusive;
 pub mod percpu;
 pub mod shared;
 pub mod stack_pinned;
+pub mod tagged;
 pub mod void;

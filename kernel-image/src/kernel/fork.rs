@@ -124,6 +124,8 @@ fn dup_task_struct(orig: TaskRef) -> Option<TaskRef> {
     tsk.sched_contributes_to_load.set(0);
     tsk.sched_remote_wakeup.set(0);
     tsk.worker.set(None);
+    tsk.pending.store(0, Ordering::Relaxed);
+    tsk.allowed_signals.store(0, Ordering::Relaxed);
     tsk.nvcsw.set(0);
     tsk.nivcsw.set(0);
     tsk.utime.set(0);

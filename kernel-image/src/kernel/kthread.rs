@@ -12,6 +12,7 @@ extern crate alloc;
 pub mod worker;
 
 use crate::arch::x86::include::asm::current::current;
+use crate::arch::x86::include::asm::thread_info::TIF_NOTIFY_SIGNAL;
 use crate::fence::shared::Shared;
 use crate::fence::stack_pinned::StackObject;
 use crate::fence::void::{VoidCell, VoidPtr};
@@ -27,6 +28,7 @@ use crate::include::linux::sched::{
     __set_current_state, CommBuf, PF_EXITING, PF_KTHREAD, PF_NO_SETAFFINITY, PF_NOFREEZE,
     SCHED_NORMAL, TASK_COMM_LEN, TASK_INTERRUPTIBLE, TASK_PARKED, TASK_RUNNING,
     TASK_UNINTERRUPTIBLE, TaskRef, same_task, set_current_state, set_special_state,
+    set_tsk_thread_flag,
 };
 use crate::include::linux::spinlock::RawSpinlock;
 use crate::include::trace::events::sched::{
@@ -408,6 +410,8 @@ pub fn kthread_stop(k: TaskRef) -> i32 {
         .flags
         .fetch_or(KTHREAD_SHOULD_STOP, Ordering::SeqCst);
     kthread_unpark(k);
+    // Sleeps that a signal would end end now.
+    set_tsk_thread_flag(k, TIF_NOTIFY_SIGNAL);
     wake_up_process(k);
     wait_for_completion(&kthread.exited);
     let ret = kthread.result.get();

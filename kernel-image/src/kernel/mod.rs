@@ -18,6 +18,7 @@ pub mod locking;
 pub mod pid;
 pub mod rcu;
 pub mod sched;
+pub mod signal;
 pub mod smpboot;
 pub mod stop_machine;
 pub mod sys;

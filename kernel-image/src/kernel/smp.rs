@@ -13,7 +13,8 @@ use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
 use crate::fence::stack_pinned::StackObject;
 use crate::include::linux::cpumask::{
-    Cpumask, NR_CPUS, cpu_online, cpu_online_mask, num_online_cpus,
+    Cpumask, NR_CPUS, cpu_online, cpu_online_mask, cpu_possible_mask, cpumask_any_and,
+    num_online_cpus,
 };
 use crate::include::linux::errno::{EBUSY, ENXIO};
 use crate::include::linux::irqflags::{irqs_disabled, local_irq_restore, local_irq_save};
@@ -23,10 +24,12 @@ use crate::include::linux::llist::{
 use crate::include::linux::preempt::{in_hardirq, preempt_disable, preempt_enable};
 use crate::include::linux::smp::{CallSingleData, SmpCallFunc, smp_processor_id};
 use crate::include::linux::smp_types::*;
+use crate::include::linux::workqueue::{WorkStruct, flush_work, queue_work_on, system_wq};
 use crate::include::trace::events::ipi::{trace_ipi_send_cpu, trace_ipi_send_cpumask};
 use crate::kernel::cpu::{bringup_nonboot_cpus, cpuhp_threads_init};
 use crate::kernel::irq_work::{irq_work_of, irq_work_run, irq_work_single};
 use crate::kernel::params::{Text, param};
+use crate::kernel::sched::core::tick::wake_up_if_idle;
 use crate::kernel::sched::core::{call_function_single_prep_ipi, sched_ttwu_pending};
 use crate::kernel::smpboot::idle_threads_init;
 use crate::kernel::softirq::{do_softirq_post_smp_call_flush, local_softirq_pending};
@@ -49,6 +52,13 @@ static cpumask_ipi: PerCpu<Shared<Cpumask>> =
 /// The queues exist already.
 pub fn call_function_init() {
     smpcfd_prepare_cpu(smp_processor_id());
+}
+
+/// `cpu` is dead, or did not come up: Linux gives its masks back; ours are static.
+pub fn smpcfd_dead_cpu(cpu: u32) -> i32 {
+    // Nobody can wait for a call to it: what was queued has been done.
+    WARN_ON_ONCE!(!llist_empty(call_single_queue.per_cpu(cpu)));
+    0
 }
 
 /// Before `cpu` comes up.
@@ -388,6 +398,94 @@ pub fn on_each_cpu_cond_mask(
     preempt_disable();
     smp_call_function_many_cond(mask, func, info, wait, true, cond);
     preempt_enable();
+}
+
+/// Runs `func(info)` on one online CPU of `mask`: this one if it is in it, else any.
+///
+/// # Returns
+/// 0, or `-ENXIO` when none of them is online.
+pub fn smp_call_function_any(mask: Cpumask, func: SmpCallFunc, info: u64, wait: bool) -> i32 {
+    preempt_disable();
+    let this_cpu = smp_processor_id();
+    let cpu = if mask.test(this_cpu) {
+        this_cpu
+    } else {
+        cpumask_any_and(mask, cpu_online_mask())
+    };
+    let error = smp_call_function_single(cpu, func, info, wait);
+    preempt_enable();
+    error
+}
+
+/// Runs `func(info)` on every other online CPU.
+pub fn smp_call_function(func: SmpCallFunc, info: u64, wait: bool) {
+    preempt_disable();
+    smp_call_function_many(cpu_online_mask(), func, info, wait);
+    preempt_enable();
+}
+
+fn do_nothing(_unused: u64) {}
+
+/// Every other CPU takes an interrupt: none is still in a section with interrupts off that began before.
+///
+/// # Context
+/// Interrupts on.
+pub fn kick_all_cpus_sync() {
+    // What the caller wrote is seen by all of them.
+    core::sync::atomic::fence(Ordering::SeqCst);
+    smp_call_function(do_nothing, 0, true);
+}
+
+/// Every idle CPU leaves its idle state once.
+pub fn wake_up_all_idle_cpus() {
+    for cpu in cpu_possible_mask().iter() {
+        preempt_disable();
+        if cpu != smp_processor_id() && cpu_online(cpu) {
+            wake_up_if_idle(cpu);
+        }
+        preempt_enable();
+    }
+}
+
+/// A function for a thread of another CPU; on the stack of who waits for it.
+#[doc(alias = "smp_call_on_cpu_struct")]
+struct SmpCallOnCpuStruct {
+    work: WorkStruct,
+    func: fn(u64) -> i32,
+    data: u64,
+    ret: Shared<i32>,
+}
+
+impl StackObject for SmpCallOnCpuStruct {
+    fn quiescent(&self) -> bool {
+        self.work.quiescent()
+    }
+}
+
+fn smp_call_on_cpu_callback(work: &'static WorkStruct) {
+    let sscs = container_of!(work, SmpCallOnCpuStruct, work);
+    sscs.ret.set((sscs.func)(sscs.data));
+}
+
+/// Runs `func(par)` on `cpu` in a thread, and waits.
+///
+/// # Context
+/// May sleep.
+/// # Returns
+/// What the function returned, or `-ENXIO`.
+pub fn smp_call_on_cpu(cpu: u32, func: fn(u64) -> i32, par: u64) -> i32 {
+    if cpu as usize >= NR_CPUS || !cpu_online(cpu) {
+        return -ENXIO;
+    }
+    stack_pinned!(let sscs = SmpCallOnCpuStruct {
+        work: WorkStruct::new(smp_call_on_cpu_callback),
+        func,
+        data: par,
+        ret: Shared::new(0),
+    });
+    queue_work_on(cpu, &system_wq, &sscs.work);
+    flush_work(&sscs.work);
+    sscs.ret.get()
 }
 
 /// How many CPUs the command line lets come up, the boot CPU among them (`maxcpus=`); the others stay

@@ -2,20 +2,23 @@
 //!
 //! Kept: the type. The functions are in `kernel/locking/mutex.rs`.
 
-use crate::fence::shared::Shared;
+use crate::fence::tagged::TaggedRef;
 use crate::include::linux::list::ListHead;
-use crate::include::linux::sched::TaskRef;
+use crate::include::linux::sched::TaskStruct;
 use crate::include::linux::spinlock::RawSpinlock;
+use crate::kernel::locking::osq_lock::OptimisticSpinQueue;
 
-/// A lock that only one task holds; others sleep.
+/// A lock that only one task holds; others spin as long as that may help, then sleep.
 #[doc(alias = "mutex")]
 #[repr(C)]
 pub struct Mutex {
-    /// Who holds it: under `wait_lock`.
-    pub owner: Shared<Option<TaskRef>>,
-    /// Protects the fields.
+    /// Who holds it, with `MUTEX_FLAG_*`.
+    pub owner: TaggedRef<TaskStruct>,
+    /// Protects the list.
     pub wait_lock: RawSpinlock,
-    /// Waiters, first in first out.
+    /// Those who spin.
+    pub osq: OptimisticSpinQueue,
+    /// Those who sleep, first in first out.
     pub wait_list: ListHead,
 }
 
@@ -23,8 +26,9 @@ impl Mutex {
     /// Free.
     pub const fn new() -> Mutex {
         Mutex {
-            owner: Shared::new(None),
+            owner: TaggedRef::new(),
             wait_lock: RawSpinlock::new(),
+            osq: OptimisticSpinQueue::new(),
             wait_list: ListHead::new(),
         }
     }

@@ -10,6 +10,7 @@
 pub mod deadline;
 pub mod prio;
 pub mod rt;
+pub mod signal;
 pub mod stats;
 pub mod task;
 pub mod wake_q;
@@ -35,11 +36,13 @@ use crate::kernel::rcu::tree::types::RcuNode;
 use crate::kernel::sched::core::affinity::SetAffinityPending;
 use crate::kernel::sched::sched::{CfsRq, SchedClass, TaskGroup};
 use crate::kernel::workqueue::Worker;
-use core::sync::atomic::{AtomicI32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 /// A task. Tasks live in slots that are never unmapped (`kernel/fork.rs`), so a reference may be kept
 /// anywhere; a reference count says when a slot may be used for another task.
 pub type TaskRef = &'static TaskStruct;
+
+pub use crate::kernel::time::timer::sleep::MAX_SCHEDULE_TIMEOUT;
 
 /// Longest name, with the NUL.
 pub const TASK_COMM_LEN: usize = 16;
@@ -486,6 +489,10 @@ pub struct TaskStruct {
     pub comm: [Shared<u8>; TASK_COMM_LEN],
     /// Protects wake-up, class and affinity; taken outside any runqueue lock.
     pub pi_lock: RawSpinlock,
+    /// Signals that wait for it, one bit each. Anybody.
+    pub pending: AtomicU64,
+    /// Signals that a kernel thread wants to know of: (self).
+    pub allowed_signals: AtomicU64,
     /// Its last reference by RCU's users goes with this callback.
     pub rcu: RcuHead,
     /// References of RCU's users: its reaper and the scheduler. The last one waits for a grace period.
@@ -571,6 +578,8 @@ impl TaskStruct {
             nivcsw: Shared::new(0),
             comm: [const { Shared::new(0) }; TASK_COMM_LEN],
             pi_lock: RawSpinlock::new(),
+            pending: AtomicU64::new(0),
+            allowed_signals: AtomicU64::new(0),
             rcu: RcuHead::new(),
             rcu_users: AtomicI32::new(0),
             wake_q: wake_q::WakeQNode::new(),

@@ -7,8 +7,10 @@ pub use crate::arch::x86::kernel::smp::smp_send_reschedule;
 use crate::fence::shared::Shared;
 pub use crate::include::linux::smp_types::*;
 pub use crate::kernel::smp::{
-    __smp_call_single_queue, flush_smp_call_function_queue, on_each_cpu_cond_mask,
-    smp_call_function_many, smp_call_function_single, smp_call_function_single_async,
+    __smp_call_single_queue, flush_smp_call_function_queue, kick_all_cpus_sync,
+    on_each_cpu_cond_mask, smp_call_function, smp_call_function_any, smp_call_function_many,
+    smp_call_function_single, smp_call_function_single_async, smp_call_on_cpu,
+    wake_up_all_idle_cpus,
 };
 
 /// A function to run on another CPU, with interrupts off; the argument is a word of the caller's choosing.

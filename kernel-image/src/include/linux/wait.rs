@@ -1,7 +1,7 @@
 //! Wait queues. Linux: `include/linux/wait.h` (v6.8).
 //!
 //! Kept: heads, entries, exclusive waiters, the wait loop as a function. The functions are in
-//! `kernel/sched/wait.rs`. Left out: interruptible and timed variants.
+//! `kernel/sched/wait.rs` and `wait_bit.rs`. Left out: keys of wake-ups (poll), bookmarks, priority waiters.
 
 use crate::fence::shared::Shared;
 use crate::fence::stack_pinned::StackObject;
@@ -12,6 +12,11 @@ use crate::intrusive_adapter;
 
 /// Only one such waiter is woken at a time.
 pub const WQ_FLAG_EXCLUSIVE: u32 = 0x01;
+
+/// It has been woken (`woken_wake_function`).
+pub const WQ_FLAG_WOKEN: u32 = 0x02;
+/// A flag of the queue's owner.
+pub const WQ_FLAG_CUSTOM: u32 = 0x04;
 
 /// Wakes a waiter: entry, states, wake flags; true if it woke one.
 pub type WaitQueueFunc = fn(&'static WaitQueueEntry, u32, i32) -> bool;
@@ -53,10 +58,15 @@ pub struct WaitQueueEntry {
 impl WaitQueueEntry {
     /// A waiter that leaves the queue when it is woken.
     pub const fn new(task: TaskRef) -> WaitQueueEntry {
+        Self::with_func(task, crate::kernel::sched::wait::autoremove_wake_function)
+    }
+
+    /// A waiter that is woken by `func` (`DEFINE_WAIT_FUNC`).
+    pub const fn with_func(task: TaskRef, func: WaitQueueFunc) -> WaitQueueEntry {
         WaitQueueEntry {
             flags: Shared::new(0),
             private: Shared::new(Some(task)),
-            func: Shared::new(crate::kernel::sched::wait::autoremove_wake_function),
+            func: Shared::new(func),
             entry: ListHead::new(),
         }
     }

@@ -23,7 +23,7 @@ use crate::kernel::sched::core::hotplug::{
     sched_cpu_activate, sched_cpu_deactivate, sched_cpu_dying, sched_cpu_starting,
     sched_cpu_wait_empty,
 };
-use crate::kernel::smp::{smpcfd_dying_cpu, smpcfd_prepare_cpu};
+use crate::kernel::smp::{smpcfd_dead_cpu, smpcfd_dying_cpu, smpcfd_prepare_cpu};
 use crate::kernel::smpboot::{
     smpboot_create_threads, smpboot_park_threads, smpboot_unpark_threads,
 };
@@ -133,7 +133,7 @@ static cpuhp_hp_states: Steps = steps(&[
         CPUHP_SMPCFD_PREPARE,
         &"smpcfd:prepare",
         Some(smpcfd_prepare_cpu),
-        None,
+        Some(smpcfd_dead_cpu),
     ),
     row(
         CPUHP_RCUTREE_PREP,

@@ -8,11 +8,10 @@
 //! Locks: a kind's `cbs_lock`; `tasks_gp_mutex` for its grace period.
 
 use crate::arch::x86::include::asm::current::current;
-use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
 use crate::fence::void::VoidPtr;
 use crate::include::linux::completion::Completion;
-use crate::include::linux::cpumask::{NR_CPUS, cpu_online_mask};
+use crate::include::linux::cpumask::cpu_online_mask;
 use crate::include::linux::interrupt::{local_bh_disable, local_bh_enable};
 use crate::include::linux::jiffies::{HZ, jiffies};
 use crate::include::linux::list::{INIT_LIST_HEAD, ListHead, list_add, list_del_init, list_empty};
@@ -26,10 +25,9 @@ use crate::include::linux::sched::{
 use crate::include::linux::smp::smp_call_function_single;
 use crate::include::linux::spinlock::RawSpinlock;
 use crate::include::linux::types::{RcuCallback, RcuHead};
-use crate::include::linux::workqueue::{WorkStruct, schedule_work_on};
+use crate::include::linux::workqueue::{WorkStruct, schedule_on_each_cpu};
 use crate::init::init_task::init_task;
 use crate::intrusive_adapter;
-use crate::kernel::cpu::{cpus_read_lock, cpus_read_unlock};
 use crate::kernel::fork::tasklist_lock;
 use crate::kernel::kthread::kthread_run;
 use crate::kernel::rcu::rcu::{rcu_seq_end, rcu_seq_snap, rcu_seq_start};
@@ -44,7 +42,6 @@ use crate::kernel::sched::sched::{RqFlags, task_on_cpu, task_rq_lock, task_rq_un
 use crate::kernel::smpboot::idle_thread_get;
 use crate::kernel::time::timer::sleep::schedule_timeout_idle;
 use crate::{BUG_ON, WARN_ON_ONCE};
-use core::sync::atomic::{AtomicI32, Ordering};
 
 /// A kind of RCU that waits for tasks.
 #[doc(alias = "rcu_tasks")]
@@ -360,28 +357,11 @@ pub fn exit_tasks_rcu_finish() {
 // Rude: every CPU switches.
 
 /// The work of a CPU: that it runs is all it is for.
-static rude_works: PerCpu<WorkStruct> =
-    PerCpu::new([const { WorkStruct::new(rcu_tasks_be_rude) }; NR_CPUS]);
-static rude_left: AtomicI32 = AtomicI32::new(0);
-static rude_done: Completion = Completion::new();
+fn rcu_tasks_be_rude(_work: &'static WorkStruct) {}
 
-fn rcu_tasks_be_rude(_work: &'static WorkStruct) {
-    if rude_left.fetch_sub(1, Ordering::SeqCst) == 1 {
-        complete(&rude_done);
-    }
-}
-
-/// A work on every CPU: for it to run, the CPU has switched (`schedule_on_each_cpu`).
+/// A work on every CPU: for it to run, the CPU has switched.
 fn rcu_tasks_rude_wait_gp(_rtp: &'static RcuTasks) {
-    cpus_read_lock();
-    let online = cpu_online_mask();
-    rude_done.reinit();
-    rude_left.store(online.weight() as i32, Ordering::SeqCst);
-    for cpu in online.iter() {
-        schedule_work_on(cpu, rude_works.per_cpu(cpu));
-    }
-    wait_for_completion(&rude_done);
-    cpus_read_unlock();
+    schedule_on_each_cpu(rcu_tasks_be_rude);
 }
 
 /// Calls `func(rhp)` when every CPU has switched.

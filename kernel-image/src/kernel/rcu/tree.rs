@@ -59,15 +59,15 @@ use core::sync::atomic::Ordering;
 use qs::{rcu_accelerate_cbs_unlocked, rcu_check_quiescent_state};
 use types::{RCU_FANOUT_LEAF, RdpRef, rcu_for_each_node_breadth_first, rcu_is_leaf_node};
 
+/// Where grace periods in a hurry are driven.
+pub static rcu_gp_wq: Shared<Option<&'static WorkqueueStruct>> = Shared::new(None);
+/// Where the leaves' parts of one are done at the same time.
+pub static rcu_par_gp_wq: Shared<Option<&'static WorkqueueStruct>> = Shared::new(None);
+
 /// Whether a grace period runs.
 pub fn rcu_gp_in_progress() -> bool {
     rcu_seq_state(rcu_seq_current(&rcu_state.gp_seq)) != 0
 }
-
-/// For works that drive expedited grace periods that are polled for; other callers drive theirs themselves here.
-pub static rcu_gp_wq: Shared<Option<&'static WorkqueueStruct>> = Shared::new(None);
-/// For works of such a grace period that run side by side: there are none here.
-pub static rcu_par_gp_wq: Shared<Option<&'static WorkqueueStruct>> = Shared::new(None);
 
 /// Sets up the tree, the softirq and the boot CPU.
 pub fn rcu_init() {
@@ -280,25 +280,6 @@ pub fn rcu_momentary_dyntick_idle() {
     rcu_data.this_cpu().rcu_need_heavy_qs.set(false);
     ct_state_inc_momentary();
     rcu_preempt_deferred_qs(current());
-}
-
-/// A point where a CPU passes a quiescent state if RCU asked it to hurry (`rcu_all_qs`, of `cond_resched`
-/// without preemption).
-pub fn rcu_all_qs() {
-    let rdp = rcu_data.this_cpu();
-    if !rdp.rcu_urgent_qs.get() {
-        return;
-    }
-    crate::include::linux::preempt::preempt_disable();
-    let rdp = rcu_data.this_cpu();
-    rdp.rcu_urgent_qs.set(false);
-    if rdp.rcu_need_heavy_qs.get() {
-        let flags = local_irq_save();
-        rcu_momentary_dyntick_idle();
-        local_irq_restore(flags);
-    }
-    crate::kernel::rcu::tree_plugin::rcu_qs();
-    crate::include::linux::preempt::preempt_enable();
 }
 
 /// Whether the code below may be inside something that RCU must not be told of: preemption or softirqs off.

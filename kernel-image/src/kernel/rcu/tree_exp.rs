@@ -2,38 +2,45 @@
 //!
 //! Linux: `kernel/rcu/tree_exp.h` (v6.8). Kept: masks of their own in the tree, who is interrupted and who
 //! not (idle, offline, this one), readers that are preempted or report at their end, who shares a grace
-//! period that somebody else drives. Left out: the works that spread the selection over CPUs. Differs:
-//! the caller drives it itself under `exp_mutex`, as Linux does at boot, instead of a work of `rcu_gp`;
-//! one mutex stands for the funnel of locks along the tree.
+//! period that somebody else drives; the work of `rcu_gp` that drives it, and those of `rcu_par_gp` that look
+//! at the leaves. Left out: threads of its own (`rcu_exp_gp_kworker`). Differs: one mutex stands for the funnel
+//! of locks along the tree.
 //! Locks: a node's lock, from a leaf towards the root.
 
-use crate::WARN_ON_ONCE;
 use crate::arch::x86::include::asm::current::current;
+use crate::fence::stack_pinned::StackObject;
+use crate::include::linux::cpumask::cpu_online;
 use crate::include::linux::errno::ENXIO;
 use crate::include::linux::jiffies::{HZ, jiffies};
 use crate::include::linux::list::list_empty;
 use crate::include::linux::preempt::set_preempt_need_resched;
-use crate::include::linux::rcupdate::RCU_SCHEDULER_INACTIVE;
 use crate::include::linux::rcupdate::rcu_preempt_depth;
+use crate::include::linux::rcupdate::{RCU_SCHEDULER_INACTIVE, RCU_SCHEDULER_RUNNING};
 use crate::include::linux::sched::{set_tsk_need_resched, smp_mb};
 use crate::include::linux::smp::{get_cpu, put_cpu, smp_call_function_single, smp_processor_id};
 use crate::include::linux::spinlock::{
     raw_spin_lock, raw_spin_lock_irqsave, raw_spin_unlock, raw_spin_unlock_irqrestore,
+};
+use crate::include::linux::workqueue::{
+    WORK_CPU_UNBOUND, WorkStruct, flush_work, queue_work, queue_work_on,
 };
 use crate::kernel::context_tracking::{
     RCU_DYNTICKS_IDX, ct_dynticks_cpu_acquire, rcu_is_cpu_rrupt_from_idle,
 };
 use crate::kernel::rcu::rcu::{rcu_seq_done, rcu_seq_end, rcu_seq_snap, rcu_seq_start};
 use crate::kernel::rcu::tree::preempt_bh_disabled;
+use crate::kernel::rcu::tree::types::NUM_RCU_NODES;
 use crate::kernel::rcu::tree::types::{
     RdpRef, RnpRef, rcu_data, rcu_for_each_leaf_node, rcu_for_each_node_breadth_first,
     rcu_get_root, rcu_state,
 };
+use crate::kernel::rcu::tree::{rcu_gp_wq, rcu_par_gp_wq};
 use crate::kernel::rcu::tree_plugin::RCU_READ_UNLOCK_EXP_HINT;
 use crate::kernel::rcu::tree_stall::rcu_exp_stall_warning;
 use crate::kernel::rcu::update::{rcu_scheduler_active, rcu_stall_timeout};
 use crate::kernel::sched::swait::{swait_event_idle_timeout_exclusive, swake_up_one};
 use crate::kernel::time::timer::sleep::schedule_timeout_uninterruptible;
+use crate::{WARN_ON_ONCE, stack_pinned};
 use core::sync::atomic::Ordering;
 
 /// Whether a node waits for nobody any more: no CPU and no reader. Its lock is held.
@@ -226,15 +233,74 @@ pub extern "C" fn synchronize_rcu_expedited() {
     // Somebody who was before us may have driven one that began after we came.
     if !rcu_seq_done(&rcu_state.expedited_sequence, s) {
         rcu_seq_start(&rcu_state.expedited_sequence);
-        sync_exp_reset_tree();
-        for rnp in rcu_for_each_leaf_node() {
-            if rnp.expmask.get() != 0 {
-                sync_rcu_exp_select_node_cpus(rnp);
+        match rcu_gp_wq.get() {
+            Some(wq) if rcu_scheduler_active.load(Ordering::Acquire) == RCU_SCHEDULER_RUNNING => {
+                stack_pinned!(let rew = RcuExpWork { rew_work: WorkStruct::new(wait_rcu_exp_gp) });
+                queue_work(wq, &rew.rew_work);
+                flush_work(&rew.rew_work);
             }
+            // No thread could do it yet.
+            _ => rcu_exp_sel_wait_wake(),
         }
-        synchronize_rcu_expedited_wait();
         rcu_seq_end(&rcu_state.expedited_sequence);
         rcu_state.n_expedited.fetch_add(1, Ordering::Relaxed);
     }
     rcu_state.exp_mutex.unlock();
+}
+
+/// A grace period to drive; on the stack of who asked for it.
+#[doc(alias = "rcu_exp_work")]
+struct RcuExpWork {
+    rew_work: WorkStruct,
+}
+
+impl StackObject for RcuExpWork {
+    fn quiescent(&self) -> bool {
+        self.rew_work.quiescent()
+    }
+}
+
+/// Drives one, as a work of `rcu_gp`.
+fn wait_rcu_exp_gp(_work: &'static WorkStruct) {
+    rcu_exp_sel_wait_wake();
+}
+
+/// The leaves' parts of a grace period: one work each.
+static rnp_rew: [WorkStruct; NUM_RCU_NODES] =
+    [const { WorkStruct::new(sync_rcu_exp_select_node_work) }; NUM_RCU_NODES];
+
+fn sync_rcu_exp_select_node_work(work: &'static WorkStruct) {
+    let leaf = rnp_rew.iter().position(|it| core::ptr::eq(it, work));
+    if let Some(index) = leaf {
+        sync_rcu_exp_select_node_cpus(&rcu_state.node[index]);
+    }
+}
+
+/// Looks at all CPUs: a leaf each at the same time, the last one here.
+fn sync_rcu_exp_select_cpus() {
+    sync_exp_reset_tree();
+    let last = rcu_for_each_leaf_node().last();
+    let is_last = |rnp: RnpRef| last.is_some_and(|last| core::ptr::eq(last, rnp));
+    let running = rcu_scheduler_active.load(Ordering::Acquire) == RCU_SCHEDULER_RUNNING;
+    let work_of = |rnp: RnpRef| {
+        let index = rcu_state.node.iter().position(|it| core::ptr::eq(it, rnp));
+        index.map(|index| &rnp_rew[index])
+    };
+    for rnp in rcu_for_each_leaf_node().filter(|rnp| rnp.expmask.get() != 0) {
+        match (rcu_par_gp_wq.get(), work_of(rnp)) {
+            (Some(wq), Some(work)) if running && !is_last(rnp) => {
+                let cpu = rnp.cpus(rnp.expmask.get()).find(|&cpu| cpu_online(cpu));
+                queue_work_on(cpu.unwrap_or(WORK_CPU_UNBOUND), wq, work);
+            }
+            _ => sync_rcu_exp_select_node_cpus(rnp),
+        }
+    }
+    rnp_rew.iter().for_each(|work| {
+        flush_work(work);
+    });
+}
+
+fn rcu_exp_sel_wait_wake() {
+    sync_rcu_exp_select_cpus();
+    synchronize_rcu_expedited_wait();
 }

@@ -28,3 +28,4 @@ pub mod stop_task;
 pub mod swait;
 pub mod topology;
 pub mod wait;
+pub mod wait_bit;

@@ -3,7 +3,7 @@
 //! Linux: `kernel/sched/core.c` (v6.8): `__schedule`, `schedule*`, `preempt_schedule*`, `pick_next_task`,
 //! `yield_to`.
 //! Kept: the whole path with its fast way for fair-only queues, the retry, switch counts, the state
-//! rule (a preempted task that was about to sleep stays queued). Left out: signals, block
+//! rule (a preempted task that was about to sleep stays queued). Left out: block
 //! plugs, core scheduling, PSI. Differs: nothing else.
 //! Locks: takes the runqueue's lock; `context_switch` or the end of `__schedule` releases it.
 
@@ -21,6 +21,7 @@ use crate::include::linux::preempt::{
     __preempt_count_add, __preempt_count_sub, PREEMPT_OFFSET, clear_preempt_need_resched,
     preempt_count, preempt_count_set, preempt_disable, preempt_enable_no_resched, preemptible,
 };
+use crate::include::linux::sched::signal::signal_pending_state;
 use crate::include::linux::sched::{
     PF_NOFREEZE, PF_WQ_WORKER, TASK_DEAD, TASK_FROZEN, TASK_NOLOAD, TASK_RUNNING,
     TASK_UNINTERRUPTIBLE, TaskRef, clear_tsk_need_resched, need_resched, same_task,
@@ -66,6 +67,20 @@ fn schedule_debug(prev: TaskRef) {
     }
 }
 
+/// The task leaves the queue to sleep; an uninterruptible sleep is load.
+fn block(rq: RqRef, prev: TaskRef, prev_state: u32) {
+    let contributes =
+        prev_state & TASK_UNINTERRUPTIBLE != 0 && prev_state & (TASK_NOLOAD | TASK_FROZEN) == 0;
+    prev.sched_contributes_to_load.set(u32::from(contributes));
+    if contributes {
+        rq.nr_uninterruptible.inc();
+    }
+    deactivate_task(rq, prev, DEQUEUE_SLEEP | DEQUEUE_NOCLOCK);
+    if prev.in_iowait.get() != 0 {
+        rq.nr_iowait.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Gives the CPU to the next task. Preemption is off (once); interrupts are on or off.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
@@ -96,15 +111,11 @@ extern "C" fn __schedule(preempt: bool) {
     let mut switch_count = &prev.nivcsw;
     let prev_state = prev.__state.get();
     if mode == SchedMode::None && prev_state != TASK_RUNNING {
-        let contributes =
-            prev_state & TASK_UNINTERRUPTIBLE != 0 && prev_state & (TASK_NOLOAD | TASK_FROZEN) == 0;
-        prev.sched_contributes_to_load.set(u32::from(contributes));
-        if contributes {
-            rq.nr_uninterruptible.inc();
-        }
-        deactivate_task(rq, prev, DEQUEUE_SLEEP | DEQUEUE_NOCLOCK);
-        if prev.in_iowait.get() != 0 {
-            rq.nr_iowait.fetch_add(1, Ordering::Relaxed);
+        if signal_pending_state(prev_state, prev) {
+            // It need not sleep at all.
+            prev.__state.set(TASK_RUNNING);
+        } else {
+            block(rq, prev, prev_state);
         }
         switch_count = &prev.nvcsw;
     }

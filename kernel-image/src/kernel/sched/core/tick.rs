@@ -9,8 +9,9 @@
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::arch::x86::include::asm::thread_info::{_TIF_POLLING_NRFLAG, TIF_NEED_RESCHED};
 use crate::include::linux::preempt::set_preempt_need_resched;
+use crate::include::linux::rcupdate::{rcu_read_lock, rcu_read_unlock};
 use crate::include::linux::sched::{
-    PF_WQ_WORKER, TaskRef, same_task, set_tsk_need_resched, test_tsk_need_resched,
+    PF_WQ_WORKER, TaskRef, is_idle_task, same_task, set_tsk_need_resched, test_tsk_need_resched,
 };
 use crate::include::linux::smp::smp_send_reschedule;
 use crate::kernel::sched::fair::nohz_balance_exit_idle;
@@ -89,6 +90,21 @@ pub fn resched_cpu(cpu: u32) {
         resched_curr(rq);
     }
     rq_unlock_irqrestore(rq, &rf);
+}
+
+/// Takes a CPU out of its idle state, if it is idle.
+pub fn wake_up_if_idle(cpu: u32) {
+    let rq = cpu_rq(cpu);
+    rcu_read_lock();
+    if is_idle_task(rq.current()) {
+        let mut rf = RqFlags::new();
+        rq_lock_irqsave(rq, &mut rf);
+        if is_idle_task(rq.current()) {
+            resched_curr(rq);
+        }
+        rq_unlock_irqrestore(rq, &rf);
+    }
+    rcu_read_unlock();
 }
 
 /// Sets the flag; true if the task does not poll it, so that an interrupt is needed.

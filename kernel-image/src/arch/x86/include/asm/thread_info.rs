@@ -11,6 +11,8 @@ pub const TIF_NOTIFY_RESUME: u32 = 1;
 pub const TIF_SIGPENDING: u32 = 2;
 /// `schedule` must be called.
 pub const TIF_NEED_RESCHED: u32 = 3;
+/// Something is to be treated like a signal: for kernel threads, that they shall stop.
+pub const TIF_NOTIFY_SIGNAL: u32 = 17;
 /// The idle loop polls `TIF_NEED_RESCHED`: no IPI is needed.
 pub const TIF_POLLING_NRFLAG: u32 = 21;
 /// Mask of [`TIF_NEED_RESCHED`].
