@@ -3,7 +3,8 @@
 //!
 //! An element is published, and replaced. From then on it ages by one with every grace period, and after
 //! ten of them it is free and may be published again. A reader keeps the element it found for a while; in
-//! that time it may age by one grace period (one that ran already), never by two, and never be free.
+//! that time it may age by one grace period (one that ran already), never by two, and never be free; and no
+//! grace period may begin and end while the reader reads.
 //!
 //! - *readers* (two a CPU) read for short, or for so long that they are preempted in the reader, or nested,
 //!   or from an interrupt; some end with interrupts off, where the end must be reported later;
@@ -34,7 +35,7 @@ use crate::include::linux::smp::on_each_cpu;
 use crate::kernel::kreplay::common::{compute, nth_cpu};
 use crate::kernel::kreplay::table::show_tasks;
 use crate::kernel::kreplay::workload_param;
-use crate::kernel::rcu::rcu::rcu_seq_ctr;
+use crate::kernel::rcu::rcu::{rcu_seq_ctr, rcu_seq_done, rcu_seq_snap};
 use crate::kernel::rcu::tree::rcu_state;
 use crate::kernel::rcu::tree_plugin::RCU_READ_UNLOCK_BLOCKED;
 use crate::kernel::sched::core::set_cpus_allowed_ptr;
@@ -153,8 +154,33 @@ fn rcu_torture_cb(p: &'static RcuHead) {
     }
 }
 
-/// The end of one reader: what it found must be there still.
-fn check(rp: &'static RcuTorture, at: &str) {
+/// The ends of the first grace periods that can begin after a reader has begun.
+#[derive(Clone, Copy)]
+struct Began {
+    gp: u64,
+    exp: u64,
+}
+
+impl Began {
+    /// In the reader, before it reads.
+    fn now() -> Began {
+        Began {
+            gp: rcu_seq_snap(&rcu_state.gp_seq),
+            exp: rcu_seq_snap(&rcu_state.expedited_sequence),
+        }
+    }
+}
+
+/// The end of one reader: what it found must be there still, and no grace period may have passed.
+fn check(rp: &'static RcuTorture, began: Began, at: &str) {
+    if rcu_seq_done(&rcu_state.gp_seq, began.gp)
+        || rcu_seq_done(&rcu_state.expedited_sequence, began.exp)
+    {
+        fail(format_args!(
+            "a whole grace period passed over a reader ({at}) of {:?}",
+            current()
+        ));
+    }
     let age = rp.rtort_pipe_count.get();
     if age > 1 || rp.rtort_mbtest.get() != 1 {
         fail(format_args!(
@@ -174,9 +200,10 @@ fn check(rp: &'static RcuTorture, at: &str) {
 /// A reader in an interrupt.
 fn read_in_irq(_unused: u64) {
     rcu_read_lock();
+    let began = Began::now();
     if let Some(rp) = rcu_torture_current.get() {
         compute(200, 7);
-        check(rp, "in an interrupt");
+        check(rp, began, "in an interrupt");
     }
     count(&COUNTS.in_irq);
     rcu_read_unlock();
@@ -186,13 +213,15 @@ fn read_in_irq(_unused: u64) {
 fn rcu_torture_one_read(random: &mut Random) {
     let kind = random.below(16);
     rcu_read_lock();
+    let began = Began::now();
     let Some(rp) = rcu_torture_current.get() else {
         rcu_read_unlock();
         return;
     };
-    // Half of the long ones last longer than a slice: they are preempted.
+    // The long ones last longer than a slice: they are preempted. The longest see several grace periods begin.
     let turns = match kind {
-        0..=1 => 200_000 + random.below(600_000),
+        0 => 300_000 + random.below(1_200_000),
+        1 => 200_000 + random.below(600_000),
         2..=5 => 20_000 + random.below(40_000),
         _ => random.below(6_000),
     };
@@ -206,7 +235,7 @@ fn rcu_torture_one_read(random: &mut Random) {
             rcu_read_unlock();
         }
     }
-    check(rp, "in a thread");
+    check(rp, began, "in a thread");
     if current().rcu_read_unlock_special.get() & RCU_READ_UNLOCK_BLOCKED != 0 {
         count(&COUNTS.preempted);
     }
