@@ -295,9 +295,11 @@ fn sync_rcu_exp_select_cpus() {
             _ => sync_rcu_exp_select_node_cpus(rnp),
         }
     }
-    rnp_rew.iter().for_each(|work| {
-        flush_work(work);
-    });
+    if running {
+        rnp_rew.iter().for_each(|work| {
+            flush_work(work);
+        });
+    }
 }
 
 fn rcu_exp_sel_wait_wake() {
