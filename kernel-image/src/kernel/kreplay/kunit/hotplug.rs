@@ -14,10 +14,12 @@ use crate::include::linux::cpumask::{
 use crate::include::linux::errno::{EAGAIN, EBUSY, EINVAL, EIO, EPERM};
 use crate::include::linux::irqflags::irqs_disabled;
 use crate::include::linux::kthread::kthread_stop;
-use crate::include::linux::sched::{TASK_PARKED, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef};
+use crate::include::linux::sched::{
+    SCHED_DEADLINE, TASK_PARKED, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef,
+};
 use crate::include::linux::smpboot::SmpHotplugThread;
 use crate::kernel::cpu::{cpuhp_state_of, write_cpuhp_fail};
-use crate::kernel::sched::core::wake_up_process;
+use crate::kernel::sched::core::{SchedAttr, sched_setattr_nocheck, wake_up_process};
 use crate::kernel::smpboot::{smpboot_register_percpu_thread, smpboot_unregister_percpu_thread};
 use crate::{
     KUNIT_ASSERT_TRUE, KUNIT_EXPECT_EQ, KUNIT_EXPECT_GT, KUNIT_EXPECT_TRUE, kunit_skip,
@@ -257,6 +259,42 @@ fn a_mask_of_a_dead_cpu_is_widened(test: &Kunit) {
     }
 }
 
+/// What was promised to deadline tasks keeps a CPU from going: -EBUSY, and it is as it was.
+fn promises_keep_a_cpu(test: &Kunit) {
+    const MOST: usize = 16;
+    static SUBJECTS: [Subject; MOST] = [const { Subject::new(TASK_UNINTERRUPTIBLE) }; MOST];
+    let online = cpu_online_mask();
+    let n = online.weight() as usize;
+    let Some(cpu) = last_cpu().filter(|_| n <= MOST) else {
+        kunit_skip!(test, "needs 2 to 16 CPUs");
+    };
+    // Nine tenths of each CPU: too much for one CPU less.
+    let attr = SchedAttr {
+        sched_policy: SCHED_DEADLINE as i32,
+        sched_runtime: 9_000_000,
+        sched_deadline: 10_000_000,
+        sched_period: 10_000_000,
+        ..SchedAttr::default()
+    };
+    let tasks = || SUBJECTS[..n].iter().zip(&DL_TASKS);
+    for (subject, cell) in tasks() {
+        cell.set(subject.start(test, online));
+        let ret = cell.get().map(|task| sched_setattr_nocheck(task, &attr));
+        KUNIT_EXPECT_EQ!(test, ret, Some(0));
+    }
+    KUNIT_EXPECT_EQ!(test, remove_cpu(cpu), -EBUSY);
+    KUNIT_EXPECT_EQ!(test, cpuhp_state_of(cpu), CPUHP_ONLINE);
+    KUNIT_EXPECT_TRUE!(test, cpu_online(cpu) && cpu_active(cpu));
+    for (_, cell) in tasks() {
+        if let Some(task) = cell.replace(None) {
+            KUNIT_EXPECT_EQ!(test, kthread_stop(task), 0);
+        }
+    }
+    KUNIT_EXPECT_TRUE!(test, until(|| remove_cpu(cpu) == 0));
+    KUNIT_EXPECT_EQ!(test, add_cpu(cpu), 0);
+}
+
+static DL_TASKS: [Shared<Option<TaskRef>>; 16] = [const { Shared::new(None) }; 16];
 static PLUG_TASKS: PerCpu<Shared<Option<TaskRef>>> =
     PerCpu::new([const { Shared::new(None) }; NR_CPUS]);
 static PLUG_RUNS: PerCpu<AtomicU64> = PerCpu::new([const { AtomicU64::new(0) }; NR_CPUS]);
@@ -329,6 +367,7 @@ kunit_test_suite!(
         an_error_leads_back,
         what_is_refused,
         a_mask_of_a_dead_cpu_is_widened,
+        promises_keep_a_cpu,
         percpu_threads_follow_their_cpu,
     ]
 );
