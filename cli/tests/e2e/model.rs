@@ -30,13 +30,16 @@ const fn workload(name: &'static str, append: &'static str, every: u64) -> Workl
 /// The workloads; one that the kernel has and that is not here fails a test below.
 const WORKLOADS: &[Workload] = &[
     workload("affinity", "affinity.moves=40", 1),
+    workload("fair", "", 1000),
     workload("forkexec", "forkexec.families=6", 1),
     workload("hackbench", "hackbench.loops=8", 1),
     workload("hotplug", "hotplug.cycles=1", 5),
     workload("idle", "idle.ms=5", 5),
+    workload("rcutorture", "rcutorture.updates=8", 10),
     workload("rt", "", 5),
     workload("schbench", "schbench.runtime_ms=6", 1),
     workload("stopstorm", "stopstorm.rounds=14", 1),
+    workload("timers", "timers.rounds=20 timers.levels=1", 10),
 ];
 /// `lkdtm` crashes on purpose, and `kunit` has tests of its own.
 const ELSEWHERE: [&str; 2] = ["kunit", "lkdtm"];

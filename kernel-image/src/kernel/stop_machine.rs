@@ -421,7 +421,8 @@ pub extern "C" fn stop_two_cpus(cpu1: u32, cpu2: u32, r#fn: CpuStopFn, arg: Void
         );
     }
     set_state(msdata, MultiStopState::Prepare as u32);
-    let ordered = if cfg!(feature = "bug_abba_stop") {
+    let there = |cpu| cpu_stopper.per_cpu(cpu).enabled.get();
+    let ordered = if cfg!(feature = "bug_abba_stop") && there(cpu1) && there(cpu2) {
         preempt_disable();
         cpu_stop_queue_work(cpu1, work1);
         cpu_stop_queue_work(cpu2, work2);

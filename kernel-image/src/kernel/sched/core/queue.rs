@@ -104,7 +104,9 @@ pub extern "C" fn wakeup_preempt(rq: RqRef, p: TaskRef, flags: i32) {
     let curr = rq.current();
     if same_class(p.class(), curr.class()) {
         (curr.class().wakeup_preempt)(rq, p, flags);
-    } else if sched_class_above(p.class(), curr.class()) && !cfg!(feature = "bug_dropped_resched") {
+    } else if sched_class_above(p.class(), curr.class())
+        && !(cfg!(feature = "bug_dropped_resched") && curr.pid.get() != 0)
+    {
         resched_curr(rq);
     }
     // The switch follows at once: the clock that was just read will do.
