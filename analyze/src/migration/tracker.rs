@@ -425,20 +425,23 @@ impl<'s> Tracker<'s> {
             cause,
             ..row(e.comm.to_text(), e.pid, cpus, &phases)
         };
-        self.count_victim(e.pid, cpus.0, path, event.event.pid);
+        self.count_victim(e.pid, cpus.0, (path, cause), event.event.pid);
         self.open_move(row, phases, marks, mark);
         Ok(())
     }
 
     /// A task that ran when the stopper came for it must be moved by the stopper, unless somebody else
     /// than the one who sent the stopper was faster: a task that is preempted is queued, and a queued
-    /// task is moved directly.
-    fn count_victim(&mut self, pid: i32, src_cpu: u32, path: Path, current: i32) {
+    /// task is moved directly. A load balance is somebody else, even if the one who sent the stopper
+    /// runs it on its way to sleep.
+    fn count_victim(&mut self, pid: i32, src_cpu: u32, (path, cause): (Path, Cause), current: i32) {
         let Some((cpu, queuer)) = self.task(pid).victim_of.take() else {
             return;
         };
         let by_stopper = path == Path::Stopper;
-        if cpu == src_cpu && (by_stopper || current == queuer) {
+        let by_queuer =
+            current == queuer && matches!(cause, Cause::Affinity | Cause::MigrateEnable);
+        if cpu == src_cpu && (by_stopper || by_queuer) {
             self.victims.moved += 1;
             self.victims.by_stopper += usize::from(by_stopper);
         }

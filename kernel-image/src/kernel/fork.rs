@@ -107,6 +107,9 @@ fn dup_task_struct(orig: TaskRef) -> Option<TaskRef> {
         to.set(from.get());
     }
     tsk.policy.set(orig.policy.get());
+    tsk.wakee_flips.set(orig.wakee_flips.get());
+    tsk.wakee_flip_decay_ts.set(orig.wakee_flip_decay_ts.get());
+    tsk.last_wakee.set(orig.last_wakee.get());
     tsk.rt_priority.set(orig.rt_priority.get());
     tsk.sched_reset_on_fork.set(orig.sched_reset_on_fork.get());
     tsk.cpus_mask.set(orig.cpus_mask.get());

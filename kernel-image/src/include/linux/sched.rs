@@ -13,6 +13,7 @@ pub mod rt;
 pub mod signal;
 pub mod stats;
 pub mod task;
+pub mod topology;
 pub mod wake_q;
 
 use crate::arch::x86::include::asm::current::current;
@@ -371,6 +372,12 @@ pub struct TaskStruct {
     pub on_cpu: AtomicI32,
     /// Node of another CPU's call_single_queue while a wake-up is on its way there.
     pub wake_entry: CallSingleNode,
+    /// How often it turned from one wakee to another; halved every second.
+    pub wakee_flips: Shared<u32>,
+    /// When that was last halved, jiffies.
+    pub wakee_flip_decay_ts: Shared<u64>,
+    /// Whom it woke last.
+    pub last_wakee: Shared<Option<TaskRef>>,
     /// A CPU it ran on before.
     pub recent_used_cpu: Shared<i32>,
     /// Where the next wake-up starts looking: (pi).
@@ -519,6 +526,9 @@ impl TaskStruct {
             flags: Shared::new(0),
             on_cpu: AtomicI32::new(0),
             wake_entry: CallSingleNode::new(CSD_TYPE_TTWU),
+            wakee_flips: Shared::new(0),
+            wakee_flip_decay_ts: Shared::new(0),
+            last_wakee: Shared::new(None),
             recent_used_cpu: Shared::new(0),
             wake_cpu: Shared::new(0),
             on_rq: Shared::new(0),

@@ -4,6 +4,7 @@
 //!   it runs (through the stopper) or while it waits in a queue (directly);
 //! - *roamers* move themselves; *sleepers* are woken by *wakers*, which change their masks while they
 //!   sleep; *yielders* give way; some are nicer than others;
+//! - *keepers*, one a CPU, run when nothing else does, so that no CPU looks for work elsewhere;
 //! - a *pinner* forbids its migration for a while, again and again, and *shifters* change its mask meanwhile:
 //!   they share one wait, which ends when it may migrate again;
 //! - now and then a mover asks the stoppers for something else, or queues a work.
@@ -45,7 +46,7 @@ use crate::pr_info;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const MAX_HOGS: usize = NR_CPUS;
-const MAX_THREADS: usize = MAX_HOGS + 48;
+const MAX_THREADS: usize = MAX_HOGS + NR_CPUS + 48;
 /// Moves of running tasks, unless told otherwise.
 const DEFAULT_MOVES: u64 = 1_200;
 /// Work of all CPUs together, unless told otherwise.
@@ -181,6 +182,17 @@ impl Cast {
             let home = nth_cpu(index);
             ask(hog.task.get(), Cpumask::of(home));
         }
+        // Every CPU has something to run that stays: a CPU that is about to idle would take the hogs that
+        // the stoppers have just come for, and who moves them is what this workload is about.
+        for index in 0..cpus {
+            let keeper = self.hire("keeper", index, keeper, 0);
+            if let Some(task) = keeper.task.get()
+                && sched_setscheduler_nocheck(task, SCHED_IDLE, &SchedParam::default()) != 0
+            {
+                fail(format_args!("keeper/{index} cannot have policy SCHED_IDLE"));
+            }
+            ask(keeper.task.get(), Cpumask::of(nth_cpu(index)));
+        }
         let pairs = (cpus / 2).clamp(1, MAX_MEETINGS as u64);
         for index in 0..pairs {
             let sleeper = self.hire("sleeper", index, sleeper, -5);
@@ -269,6 +281,17 @@ extern "C" fn hog(data: VoidPtr) -> i32 {
         if index % 4 != 3 && round.is_multiple_of(HOG_YIELDS) {
             r#yield();
         }
+    }
+    wait_for_stop()
+}
+
+/// Computes, and gives way all the time.
+extern "C" fn keeper(data: VoidPtr) -> i32 {
+    let actor = data.get::<Actor>();
+    while !STOPPING.load(Ordering::Relaxed) {
+        compute(200, actor.index.get());
+        count(&actor.rounds);
+        r#yield();
     }
     wait_for_stop()
 }

@@ -5,7 +5,7 @@
 //! - `queue`: into and out of a runqueue, changing CPU.
 //! - `wakeup`: `try_to_wake_up`, wake lists, wake queues, waiting until a task is off its CPU.
 //! - `balance_callback`: what classes leave for the end of a section of the lock.
-//! - `affinity`: masks and the moves they cause, `migration_cpu_stop`.
+//! - `affinity`: masks and the moves they cause, `migration_cpu_stop`; `swap`: exchanging two tasks.
 //! - `nohz`: CPUs that do not tick; `nr_running` and its relatives.
 //! - `push`: the running task pushed away by the stopper.
 //! - `params`: policies, nice, weights, the stop task. `syscalls`: who may change them, and how.
@@ -27,6 +27,7 @@ pub mod preempt_dynamic;
 pub mod push;
 pub mod queue;
 pub mod schedule;
+pub mod swap;
 pub mod switch;
 pub mod syscalls;
 pub mod tick;

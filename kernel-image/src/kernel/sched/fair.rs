@@ -2,23 +2,25 @@
 //!
 //! Linux: `kernel/sched/fair.c` (v6.8), here a folder of the same name: `eevdf` (virtual time, the
 //! tree, the pick), `entity` (into and out of a queue, accounting, weights), `load` (load tracking),
-//! `group` (groups of tasks), `bandwidth` (their limits), `select` (CPUs); this file has the tasks' side and the class.
+//! `group` (groups of tasks), `bandwidth` (their limits), `select` (CPUs), `balance` (load balancing),
+//! `capacity` (what CPUs can do); this file has the tasks' side and the class.
 //! Kept: the class as it is with FAIR_GROUP_SCHED: every level of groups has its own EEVDF, and every
-//! walk goes over all levels. Left out: load balancing (`newidle_balance` finds nothing),
-//! NUMA, misfit and energy.
+//! walk goes over all levels. Left out: NUMA and energy.
 //! Differs: nothing else. Locks: the runqueue's lock is held in every hook.
 
+pub mod balance;
 pub mod bandwidth;
+pub mod capacity;
 pub mod eevdf;
 pub mod entity;
 pub mod group;
 pub mod load;
-pub mod nohz;
 pub mod select;
 pub mod stats;
 
 use crate::fence::shared::Shared;
 use crate::include::linux::cpumask::num_online_cpus;
+use crate::include::linux::interrupt::{SCHED_SOFTIRQ, open_softirq};
 use crate::include::linux::jiffies::{HZ, jiffies};
 use crate::include::linux::ktime::NSEC_PER_SEC;
 use crate::include::linux::list::list_move;
@@ -35,14 +37,17 @@ use crate::kernel::sched::features::{SchedFeat, sched_feat};
 use crate::kernel::sched::pelt::update_idle_rq_clock_pelt;
 use crate::kernel::sched::sched::{
     CfsRq, DEQUEUE_SLEEP, ENQUEUE_INITIAL, ENQUEUE_WAKEUP, RqRef, SchedClass, WF_FORK,
-    add_nr_running, cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock, rq_clock, rq_clock_skip_update,
-    same_class, scale_load, set_task_rq, sub_nr_running, task_current, task_on_rq_migrating,
-    task_on_rq_queued, this_rq, update_rq_clock,
+    add_nr_running, cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock, rq_clock_skip_update, same_class,
+    scale_load, set_task_rq, sub_nr_running, task_current, task_on_rq_migrating, task_on_rq_queued,
+    this_rq, update_rq_clock,
 };
+use balance::domains::newidle_balance;
+use balance::nohz::init_nohz;
 use bandwidth::{
     account_cfs_rq_runtime, cfs_rq_throttled, check_cfs_rq_runtime, throttled_hierarchy,
     unthrottle_offline_cfs_rqs, update_runtime_enabled,
 };
+use capacity::{update_misfit_status, update_overutilized_status};
 use eevdf::{
     calc_delta_fair, clear_buddies, entity_eligible, pick_eevdf, place_entity, set_next_buddy,
 };
@@ -55,7 +60,6 @@ use load::{
     migrate_se_pelt_lag, remove_entity_load_avg, se_update_runnable, update_cfs_group,
     update_load_avg, util_est_dequeue, util_est_enqueue, util_est_update,
 };
-pub use nohz::{nohz_balance_enter_idle, nohz_balance_exit_idle, nohz_idle_cpus};
 
 /// The class.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
@@ -123,8 +127,11 @@ pub fn sched_init_granularity() {
     update_sysctl();
 }
 
-/// Nothing to prepare before load balancing exists.
-pub fn init_sched_fair_class() {}
+/// Opens the softirq of load balancing.
+pub fn init_sched_fair_class() {
+    open_softirq(SCHED_SOFTIRQ, || balance::domains::run_rebalance_domains());
+    init_nohz();
+}
 
 /// An empty queue.
 pub fn init_cfs_rq(cfs_rq: &'static CfsRq) {
@@ -397,6 +404,7 @@ pub fn pick_next_task_fair(rq: RqRef, prev: Option<TaskRef>) -> Pick {
             prev => pick_simple(rq, prev),
         };
         list_move(&p.se.group_node, &rq.cfs_tasks);
+        update_misfit_status(Some(p), rq);
         return Pick::Task(p);
     }
 }
@@ -497,15 +505,6 @@ fn balance_fair(rq: RqRef, _prev: TaskRef) -> bool {
     rq.nr_running.get() != 0 || newidle_balance(rq) != 0
 }
 
-/// Looks for work elsewhere before the CPU idles. Without balancing it finds none and notes the time.
-fn newidle_balance(this_rq: RqRef) -> i32 {
-    if this_rq.ttwu_pending.get() != 0 {
-        return 0;
-    }
-    this_rq.idle_stamp.set(rq_clock(this_rq));
-    0
-}
-
 /// The task goes to another CPU. Only `pi_lock` is held if it sleeps.
 fn migrate_task_rq_fair(p: TaskRef, _new_cpu: i32) {
     if !task_on_rq_migrating(p) {
@@ -532,10 +531,12 @@ fn task_dead_fair(p: TaskRef) {
     remove_entity_load_avg(&p.se);
 }
 
-fn task_tick_fair(_rq: RqRef, curr: TaskRef, queued: i32) {
+fn task_tick_fair(rq: RqRef, curr: TaskRef, queued: i32) {
     for se in for_each_sched_entity(Some(&curr.se)) {
         entity_tick(cfs_rq_of(se), se, queued);
     }
+    update_misfit_status(Some(curr), rq);
+    update_overutilized_status(rq);
 }
 
 fn task_fork_fair(p: TaskRef) {

@@ -27,6 +27,20 @@ pub enum SchedFeat {
     ATTACH_AGE_LOAD,
     /// A sleeper's need is estimated from its past.
     UTIL_EST,
+    /// Who is wanted next stays where its data is.
+    CACHE_HOT_BUDDY,
+    /// A woken task may be put into its new queue by that CPU.
+    TTWU_QUEUE,
+    /// The busier a cache's CPUs, the fewer of them a wake-up looks at.
+    SIS_UTIL,
+    /// A load balance leaves light tasks alone.
+    LB_MIN,
+    /// A woken task comes to the waker if its CPU idles.
+    WA_IDLE,
+    /// Or if it has less to do.
+    WA_WEIGHT,
+    /// By more than a little.
+    WA_BIAS,
 }
 
 /// What is on.
@@ -39,7 +53,13 @@ pub static sysctl_sched_features: Shared<u32> = Shared::new(
         | 1 << SchedFeat::RUN_TO_PARITY as u32
         | 1 << SchedFeat::WAKEUP_PREEMPTION as u32
         | 1 << SchedFeat::ATTACH_AGE_LOAD as u32
-        | 1 << SchedFeat::UTIL_EST as u32,
+        | 1 << SchedFeat::UTIL_EST as u32
+        | 1 << SchedFeat::CACHE_HOT_BUDDY as u32
+        | 1 << SchedFeat::TTWU_QUEUE as u32
+        | 1 << SchedFeat::SIS_UTIL as u32
+        | 1 << SchedFeat::WA_IDLE as u32
+        | 1 << SchedFeat::WA_WEIGHT as u32
+        | 1 << SchedFeat::WA_BIAS as u32,
 );
 
 /// Whether a switch is on.

@@ -21,6 +21,8 @@ use crate::kernel::context_tracking::{ct_idle_enter, ct_idle_exit};
 use crate::kernel::cpu::{cpuhp_online_idle, cpuhp_report_idle_dead};
 use crate::kernel::sched::core::affinity::set_cpus_allowed_common;
 use crate::kernel::sched::core::{resched_curr, schedule_idle};
+use crate::kernel::sched::fair::balance::nohz::nohz_run_idle_balance;
+use crate::kernel::sched::fair::select::idle_sibling::update_idle_core;
 use crate::kernel::sched::sched::{RqRef, SchedClass};
 use crate::kernel::sched::stats::schedstat_inc;
 use crate::kernel::time::tick_sched::{
@@ -76,6 +78,8 @@ pub fn cpu_startup_entry(state: CpuhpState) -> ! {
 #[inline(never)]
 fn do_idle() {
     let idle = current();
+    // Sums that were to decay before idling; an interrupt may have brought work meanwhile.
+    nohz_run_idle_balance(raw_smp_processor_id());
     set_tsk_thread_flag(idle, TIF_POLLING_NRFLAG);
     tick_nohz_idle_enter();
     while !need_resched() {
@@ -137,7 +141,9 @@ fn wakeup_preempt_idle(rq: RqRef, _p: TaskRef, _flags: i32) {
 
 fn put_prev_task_idle(_rq: RqRef, _prev: TaskRef) {}
 
-fn set_next_task_idle(_rq: RqRef, _next: TaskRef, _first: bool) {}
+fn set_next_task_idle(rq: RqRef, _next: TaskRef, _first: bool) {
+    update_idle_core(rq);
+}
 
 fn pick_next_task_idle(rq: RqRef) -> Option<TaskRef> {
     let next = rq.idle_task();

@@ -4,18 +4,19 @@
 //! Kept: the geometric series in units of 1024 ns with y^32 = 1/2, the pieces of a period at both ends, the
 //! signals of tasks, groups, queues and of the real-time and deadline classes, the clock that the series
 //! runs on with its lost idle time. Left out: the table generator, thermal pressure, interrupt time (this
-//! kernel does not account it). Differs: capacity and frequency are constant, so scaling by them is the
-//! identity and is not written out.
+//! kernel does not account it). Differs: the frequency is constant, so scaling by it is the identity
+//! and is not written out.
 //! Locks: the runqueue's lock; `clock_idle`, `clock_pelt_idle` are read without it.
 //!
 //! A signal is a sum over periods of 1024 units, period n ago weighing y^n, divided by what the sum would
 //! be had it never paused: the running period counts as far as it has come.
 
 use crate::include::linux::sched::{SchedAvg, SchedEntity, is_idle_task};
+use crate::kernel::sched::fair::capacity::arch_scale_cpu_capacity;
 use crate::kernel::sched::fair::load::{se_runnable, se_weight};
 use crate::kernel::sched::fair::{rq_of, same_se};
 use crate::kernel::sched::sched::{
-    CfsRq, RqRef, SCHED_CAPACITY_SHIFT, rq_clock, rq_clock_task, scale_load_down,
+    CfsRq, RqRef, SCHED_CAPACITY_SHIFT, cpu_of, rq_clock, rq_clock_task, scale_load_down,
 };
 
 /// y^n in 32 bits after the point.
@@ -249,7 +250,9 @@ pub fn update_rq_clock_pelt(rq: RqRef, delta: u64) {
         _update_idle_rq_clock_pelt(rq);
         return;
     }
-    rq.clock_pelt.add(delta);
+    // On a weaker CPU the same work takes longer: its time passes as much slower.
+    rq.clock_pelt
+        .add((delta * arch_scale_cpu_capacity(cpu_of(rq))) >> SCHED_CAPACITY_SHIFT);
 }
 
 /// The CPU is about to idle. If it was busy all the time, the idle time that a slower CPU would have

@@ -20,6 +20,7 @@ use crate::include::linux::plist::PlistHead;
 use crate::include::linux::rbtree::RbRootCached;
 use crate::include::linux::rcuwait::Rcuwait;
 use crate::include::linux::sched::prio::MAX_RT_PRIO;
+use crate::include::linux::sched::topology::SdRef;
 use crate::include::linux::sched::{
     LoadWeight, PF_KTHREAD, SchedAvg, SchedEntity, TaskRef, same_task, task_cpu,
     test_tsk_need_resched,
@@ -35,14 +36,18 @@ use crate::kernel::sched::fair::bandwidth::CfsBandwidth;
 use crate::kernel::sched::fair::load::set_task_rq_fair;
 use crate::kernel::sched::pelt::update_rq_clock_pelt;
 use crate::kernel::sched::stats::RqStats;
-use core::sync::atomic::{AtomicI32, AtomicI64};
+use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU32};
 
 pub mod balance_callback;
 pub mod double_lock;
+pub mod group;
 pub mod root_domain;
 pub use balance_callback::{BalanceCallback, queue_balance_callback};
 pub use double_lock::{
     double_lock_balance, double_rq_lock, double_rq_unlock, double_unlock_balance,
+};
+pub use group::{
+    SchedGroup, SchedGroupCapacity, group_balance_cpu, group_balance_mask, sched_group_span,
 };
 pub use root_domain::{RdRef, RootDomain};
 
@@ -579,14 +584,20 @@ pub struct Rq {
     pub nr_iowait: AtomicI32,
     /// The CPUs it is balanced with; changed under the lock.
     pub rd: Shared<Option<RdRef>>,
-    /// What the CPU can do.
+    /// Its narrowest scheduling domain; read with preemption off.
+    pub sd: Shared<Option<SdRef>>,
+    /// What the CPU can do for fair tasks.
     pub cpu_capacity: Shared<u64>,
     /// What to run before the lock is released the next time: a list.
     pub balance_callback: Shared<Option<&'static BalanceCallback>>,
+    /// What the balance for sleeping CPUs is to do (`NOHZ_*`), once the softirq runs.
+    pub nohz_idle_balance: Shared<u32>,
     /// Whether the CPU was idle at the last tick.
     pub idle_balance: Shared<u8>,
     /// The map that the task before borrowed: the next one gives it back.
     pub prev_mm: Shared<Option<&'static crate::include::linux::mm_types::MmStruct>>,
+    /// Load of a running task that is too heavy for this CPU.
+    pub misfit_task_load: Shared<u64>,
     /// An active balance is on its way.
     pub active_balance: Shared<i32>,
     /// Where it pushes to.
@@ -595,6 +606,12 @@ pub struct Rq {
     pub active_balance_work: CpuStopWork,
     /// Number of the CPU.
     pub cpu: Shared<i32>,
+    /// The CPU idles without a tick: written by the CPU itself.
+    pub nohz_tick_stopped: Shared<u32>,
+    /// Bits `NOHZ_*` of who wants it to balance for sleepers.
+    pub nohz_flags: AtomicU32,
+    /// The call that wakes it for that.
+    pub nohz_csd: CallSingleData,
     /// Whether the CPU is active.
     pub online: Shared<i32>,
     /// Fair tasks, last picked first.
@@ -671,14 +688,20 @@ impl Rq {
             has_blocked_load: Shared::new(0),
             nr_iowait: AtomicI32::new(0),
             rd: Shared::new(None),
+            sd: Shared::new(None),
             cpu_capacity: Shared::new(0),
             balance_callback: Shared::new(None),
+            nohz_idle_balance: Shared::new(0),
             idle_balance: Shared::new(0),
             prev_mm: Shared::new(None),
+            misfit_task_load: Shared::new(0),
             active_balance: Shared::new(0),
             push_cpu: Shared::new(0),
             active_balance_work: CpuStopWork::new(),
             cpu: Shared::new(0),
+            nohz_tick_stopped: Shared::new(0),
+            nohz_flags: AtomicU32::new(0),
+            nohz_csd: CallSingleData::new(),
             online: Shared::new(0),
             cfs_tasks: ListHead::new(),
             avg_rt: SchedAvg::new(),

@@ -24,7 +24,7 @@ use crate::kernel::params::param;
 use crate::kernel::rcu::tree::rcu_needs_cpu;
 use crate::kernel::sched::core::nr_iowait_cpu;
 use crate::kernel::sched::cputime::account_idle_ticks;
-use crate::kernel::sched::fair::nohz_balance_enter_idle;
+use crate::kernel::sched::fair::balance::nohz::nohz_balance_enter_idle;
 use crate::kernel::sched::loadavg::{calc_load_nohz_start, calc_load_nohz_stop};
 use crate::kernel::time::jiffies::{do_timer, jiffies, jiffies_lock, jiffies_seq};
 use crate::kernel::time::tick_common::{

@@ -1,6 +1,7 @@
 //! arch/x86/kernel: boot, traps, APIC, secondary CPUs, context switch.
 pub mod acpi;
 pub mod apic;
+pub mod cpu;
 pub mod dumpstack;
 pub mod early_printk;
 pub mod head64;

@@ -2,7 +2,8 @@
 //!
 //! Linux: arch/x86/kernel/smpboot.c, realmode/init.c, v6.8, with parallel bring-up: a CPU finds its number by
 //! its APIC id and its stack by its idle task. A CPU that goes halts in its idle task until the next INIT.
-//! **Left out** topology, microcode, the TSC check (all counters of this machine agree), play-dead by MWAIT.
+//! **Kept** which CPUs are siblings, and the levels that scheduling domains are built from. **Left out** dies,
+//! NUMA in a package, ITMT, microcode, the TSC check (all counters of this machine agree), play-dead by MWAIT.
 #![expect(
     unsafe_code,
     reason = "copies the trampoline to real-mode memory; entered from assembly"
@@ -13,14 +14,22 @@ use crate::arch::x86::include::asm::irqflags::native_halt;
 use crate::arch::x86::include::asm::page_types::{__pa, __va, PAGE_SIZE, THREAD_SIZE};
 use crate::arch::x86::include::asm::ptrace::PtRegs;
 use crate::arch::x86::kernel::apic::{apic, ipi};
+use crate::arch::x86::kernel::cpu::topology::{BAD_APICID, Place, cpu_data, smp_store_cpu_info};
 use crate::arch::x86::kernel::{idt, process, tsc};
+use crate::fence::percpu::PerCpu;
 use crate::include::linux::cpuhotplug::CPUHP_AP_ONLINE_IDLE;
-use crate::include::linux::cpumask::{num_online_cpus, set_cpu_online};
+use crate::include::linux::cpumask::{
+    Cpumask, GlobalCpumask, NR_CPUS, num_online_cpus, set_cpu_online,
+};
 use crate::include::linux::errno::EINVAL;
 use crate::include::linux::irqflags::{local_irq_disable, local_irq_enable};
 use crate::include::linux::sched::TaskRef;
+use crate::include::linux::sched::topology::{
+    SD_CLUSTER, SD_SHARE_CPUCAPACITY, SD_SHARE_PKG_RESOURCES, SchedDomainTopologyLevel,
+};
 use crate::include::linux::smp::smp_processor_id;
 use crate::init::main::{SystemStates, system_state};
+use crate::kernel::sched::topology::{TOPOLOGY_LEVELS, set_sched_topology};
 use crate::pr_info;
 use core::ptr;
 use core::sync::atomic::Ordering;
@@ -57,6 +66,9 @@ pub fn smp_prepare_boot_cpu() {}
 /// Lays the trampoline out and sets up what every start needs.
 pub fn smp_prepare_cpus(_max_cpus: u32) {
     setup_real_mode();
+    smp_store_cpu_info(smp_processor_id());
+    set_cpu_sibling_map(smp_processor_id());
+    set_sched_topology(&x86_topology);
     pr_info!("smpboot: CPU0: kreplay emulated CPU");
 }
 
@@ -168,6 +180,8 @@ pub unsafe extern "C" fn start_secondary() -> ! {
     apic::setup_local_APIC();
     let cpu = smp_processor_id();
     crate::kernel::rcu::tree::rcutree_report_cpu_starting(cpu);
+    smp_store_cpu_info(cpu);
+    set_cpu_sibling_map(cpu);
     crate::kernel::cpu::notify_cpu_starting(cpu);
     set_cpu_online(cpu, true);
     local_irq_enable();
@@ -208,3 +222,136 @@ pub fn smp_cpus_done(_max_cpus: u32) {
         cpus * lpj / (5000 / hz) % 100,
     );
 }
+
+/// CPUs of the same core, itself included.
+static cpu_sibling_map: PerCpu<GlobalCpumask> =
+    PerCpu::new([const { GlobalCpumask::new() }; NR_CPUS]);
+/// CPUs that share the last cache level.
+static cpu_llc_shared_map: PerCpu<GlobalCpumask> =
+    PerCpu::new([const { GlobalCpumask::new() }; NR_CPUS]);
+/// CPUs that share the second cache level.
+static cpu_l2c_shared_map: PerCpu<GlobalCpumask> =
+    PerCpu::new([const { GlobalCpumask::new() }; NR_CPUS]);
+/// CPUs of the same package.
+static cpu_core_map: PerCpu<GlobalCpumask> = PerCpu::new([const { GlobalCpumask::new() }; NR_CPUS]);
+/// CPUs whose place is known.
+static cpu_sibling_setup_mask: GlobalCpumask = GlobalCpumask::new();
+
+/// CPUs of the same core.
+pub fn cpu_smt_mask(cpu: u32) -> Cpumask {
+    cpu_sibling_map.per_cpu(cpu).get()
+}
+
+/// CPUs that share the second cache level.
+pub fn cpu_clustergroup_mask(cpu: u32) -> Cpumask {
+    cpu_l2c_shared_map.per_cpu(cpu).get()
+}
+
+/// CPUs that share the last cache level.
+pub fn cpu_coregroup_mask(cpu: u32) -> Cpumask {
+    cpu_llc_shared_map.per_cpu(cpu).get()
+}
+
+/// CPUs of the same package.
+pub fn topology_core_cpumask(cpu: u32) -> Cpumask {
+    cpu_core_map.per_cpu(cpu).get()
+}
+
+/// CPUs of the same node: there is one.
+pub fn cpu_cpu_mask(_cpu: u32) -> Cpumask {
+    cpu_sibling_setup_mask.get()
+}
+
+fn match_smt(c: &Place, o: &Place) -> bool {
+    c.phys_proc_id == o.phys_proc_id && c.cpu_core_id == o.cpu_core_id
+}
+
+fn match_pkg(c: &Place, o: &Place) -> bool {
+    c.phys_proc_id == o.phys_proc_id
+}
+
+fn match_llc(c: &Place, o: &Place) -> bool {
+    c.llc_id != BAD_APICID && c.llc_id == o.llc_id
+}
+
+fn match_l2c(c: &Place, o: &Place) -> bool {
+    if c.l2c_id == BAD_APICID {
+        return match_smt(c, o);
+    }
+    c.l2c_id == o.l2c_id
+}
+
+/// Finds a CPU's siblings among those whose place is known, and tells them.
+pub fn set_cpu_sibling_map(cpu: u32) {
+    let c = cpu_data(cpu);
+    cpu_sibling_setup_mask.set_cpu(cpu);
+    let link = |map: &PerCpu<GlobalCpumask>, i: u32, related: bool| {
+        if related || i == cpu {
+            map.per_cpu(cpu).set_cpu(i);
+            map.per_cpu(i).set_cpu(cpu);
+        }
+    };
+    for i in cpu_sibling_setup_mask.get().iter() {
+        let o = cpu_data(i);
+        link(&cpu_sibling_map, i, match_smt(&c, &o));
+        link(&cpu_llc_shared_map, i, match_llc(&c, &o));
+        link(&cpu_l2c_shared_map, i, match_l2c(&c, &o));
+        link(&cpu_core_map, i, match_pkg(&c, &o));
+    }
+}
+
+/// A CPU that goes offline is nobody's sibling.
+pub fn remove_siblinginfo(cpu: u32) {
+    for map in [
+        &cpu_sibling_map,
+        &cpu_llc_shared_map,
+        &cpu_l2c_shared_map,
+        &cpu_core_map,
+    ] {
+        for sibling in map.per_cpu(cpu).get().iter() {
+            map.per_cpu(sibling).clear_cpu(cpu);
+        }
+        map.per_cpu(cpu).set(Cpumask::EMPTY);
+    }
+    cpu_sibling_setup_mask.clear_cpu(cpu);
+}
+
+fn x86_smt_flags() -> u32 {
+    SD_SHARE_CPUCAPACITY | SD_SHARE_PKG_RESOURCES
+}
+
+fn x86_cluster_flags() -> u32 {
+    SD_CLUSTER | SD_SHARE_PKG_RESOURCES
+}
+
+fn x86_core_flags() -> u32 {
+    SD_SHARE_PKG_RESOURCES
+}
+
+fn x86_sched_itmt_flags() -> u32 {
+    0
+}
+
+/// The levels of an x86 machine, the innermost first.
+static x86_topology: [SchedDomainTopologyLevel; TOPOLOGY_LEVELS] = [
+    SchedDomainTopologyLevel {
+        mask: cpu_smt_mask,
+        sd_flags: x86_smt_flags,
+        name: "SMT",
+    },
+    SchedDomainTopologyLevel {
+        mask: cpu_clustergroup_mask,
+        sd_flags: x86_cluster_flags,
+        name: "CLS",
+    },
+    SchedDomainTopologyLevel {
+        mask: cpu_coregroup_mask,
+        sd_flags: x86_core_flags,
+        name: "MC",
+    },
+    SchedDomainTopologyLevel {
+        mask: cpu_cpu_mask,
+        sd_flags: x86_sched_itmt_flags,
+        name: "PKG",
+    },
+];

@@ -4,7 +4,7 @@
 //! `affine_move_task`, `migration_cpu_stop`, `sched_setaffinity`.
 //! Kept: the three ways of an affinity change (sleeping: masks only; queued: moved by the caller;
 //! running: moved by the stopper, with a pending object that several callers share). Left out:
-//! cpusets, user masks, NUMA swaps. Differs: the
+//! cpusets, user masks. Differs: the
 //! pending object's stack lifetime is checked (`stack_pinned!`).
 //! Locks: `pi_lock`, then the runqueue's; the stopper's lock is taken with neither held.
 

@@ -3,12 +3,13 @@
 //! Linux: `kernel/sched/core.c` (v6.8): `sched_cpu_activate` to `sched_cpu_dying`, `balance_push*`,
 //! `balance_hotplug_wait`, `set_rq_online`. Kept: a CPU that goes is taken off the active ones, then every
 //! switch on it hands the task it would run to the stopper, which moves it away, until nothing is left but
-//! the CPU's own threads; that nobody is left is checked with all CPUs stopped. Left out: SMT, NUMA, core
-//! scheduling, cpusets. Differs: nothing else.
+//! the CPU's own threads; that nobody is left is checked with all CPUs stopped. Left out: NUMA, core
+//! scheduling; cpusets: the domains are built anew at once. Differs: nothing else.
 //! Locks: the runqueue's; `pi_lock` outside it; the stopper's with neither held.
 
 use super::affinity::{__migrate_task, select_fallback_rq};
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
+use crate::arch::x86::kernel::smpboot::cpu_smt_mask;
 use crate::fence::percpu::PerCpu;
 use crate::fence::void::VoidPtr;
 use crate::include::linux::cpumask::{NR_CPUS, cpu_dying, set_cpu_active};
@@ -21,16 +22,19 @@ use crate::include::linux::stop_machine::{CpuStopWork, stop_one_cpu_nowait};
 use crate::init::init_task::init_task;
 use crate::kernel::kthread::kthread_is_per_cpu;
 use crate::kernel::rcu::tree::synchronize_rcu;
+use crate::kernel::sched::core::init::sched_smp_initialized;
 use crate::kernel::sched::deadline::params::dl_bw_check_overflow;
-use crate::kernel::sched::fair::nohz_balance_exit_idle;
+use crate::kernel::sched::fair::balance::domains::update_max_interval;
+use crate::kernel::sched::fair::balance::nohz::nohz_balance_exit_idle;
 use crate::kernel::sched::loadavg::{calc_load_migrate, calc_load_update};
 use crate::kernel::sched::sched::{
     BalanceCallback, RqFlags, RqRef, SCHED_CLASSES, cpu_of, cpu_rq, is_migration_disabled,
     raw_spin_rq_lock, raw_spin_rq_unlock, rq_lock_irqsave, rq_unlock_irqrestore, same_rq,
     task_on_rq_queued, task_rq, this_rq, update_rq_clock,
 };
+use crate::kernel::sched::topology::partition_sched_domains;
 use crate::{BUG_ON, WARN, WARN_ON_ONCE, pr_warn};
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicI32, Ordering};
 
 /// The work that moves a task off this CPU. One is enough: the stopper takes it off its list before
 /// the next task can run here.
@@ -164,12 +168,23 @@ pub fn set_rq_offline(rq: RqRef) {
     rq.online.set(0);
 }
 
+/// CPUs that are up and whose core has two of them (a static key in Linux).
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
+#[unsafe(no_mangle)]
+pub static sched_smt_present: AtomicI32 = AtomicI32::new(0);
+
+/// Whether a core has several CPUs.
+pub fn sched_smt_active() -> bool {
+    sched_smt_present.load(Ordering::Relaxed) > 0
+}
+
 /// A CPU starts: its own work, with interrupts off.
 pub fn sched_cpu_starting(cpu: u32) -> i32 {
     // It takes part in the load average from the next reading on.
     cpu_rq(cpu)
         .calc_load_update
         .set(calc_load_update.load(Ordering::SeqCst));
+    update_max_interval();
     0
 }
 
@@ -177,7 +192,14 @@ pub fn sched_cpu_starting(cpu: u32) -> i32 {
 pub fn sched_cpu_activate(cpu: u32) -> i32 {
     let rq = cpu_rq(cpu);
     balance_push_set(cpu, false);
+    // The core has its second CPU.
+    if cpu_smt_mask(cpu).weight() == 2 {
+        sched_smt_present.fetch_add(1, Ordering::Relaxed);
+    }
     set_cpu_active(cpu, true);
+    if sched_smp_initialized.load(Ordering::Acquire) {
+        cpuset_cpu_active();
+    }
     let mut rf = RqFlags::new();
     rq_lock_irqsave(rq, &mut rf);
     BUG_ON!(!rq.rd().span.get().test(cpu));
@@ -199,11 +221,28 @@ pub fn sched_cpu_deactivate(cpu: u32) -> i32 {
     BUG_ON!(!rq.rd().span.get().test(cpu));
     set_rq_offline(rq);
     rq_unlock_irqrestore(rq, &rf);
-    // The CPUs that are left must be able to keep what was promised to deadline tasks.
-    let ret = dl_bw_check_overflow(cpu);
+    if cpu_smt_mask(cpu).weight() == 2 {
+        sched_smt_present.fetch_sub(1, Ordering::Relaxed);
+    }
+    let ret = cpuset_cpu_inactive(cpu);
     if ret != 0 {
         // As if it had just come up.
         sched_cpu_activate(cpu);
+    }
+    ret
+}
+
+/// A CPU is active that the domains do not have: builds them anew.
+fn cpuset_cpu_active() {
+    partition_sched_domains();
+}
+
+/// A CPU of the domains is active no longer: builds them without it, unless the CPUs that are left could
+/// not keep what was promised to deadline tasks.
+fn cpuset_cpu_inactive(cpu: u32) -> i32 {
+    let ret = dl_bw_check_overflow(cpu);
+    if ret == 0 {
+        partition_sched_domains();
     }
     ret
 }
@@ -237,5 +276,6 @@ pub fn sched_cpu_dying(cpu: u32) -> i32 {
     }
     rq_unlock_irqrestore(rq, &rf);
     calc_load_migrate(rq);
+    update_max_interval();
     0
 }

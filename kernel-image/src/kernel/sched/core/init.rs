@@ -1,9 +1,8 @@
 //! Start-up of the scheduler.
 //!
-//! Linux: `kernel/sched/core.c` (v6.8): `sched_init`, `init_idle`, `sched_init_smp`. Kept: every possible CPU's runqueue set up in Linux's
-//! order, the balance_push callback on every CPU that is not active, root domains. Left out: group memory
-//! beyond the root group, scheduling domains, PSI, uclamp. Differs: `SCHED_SOFTIRQ`
-//! is opened with load balancing, which comes later.
+//! Linux: `kernel/sched/core.c` (v6.8): `sched_init`, `init_idle`, `sched_init_smp`. Kept: every possible CPU's
+//! runqueue set up in Linux's order, the balance_push callback on every CPU that is not active, root domains. Left out: PSI, uclamp.
+//! Differs: nothing else.
 //! Locks: a runqueue's lock while its idle task is set.
 
 use super::affinity::{AffinityContext, set_cpus_allowed_common, set_cpus_allowed_ptr};
@@ -14,26 +13,32 @@ use super::preempt_dynamic::preempt_dynamic_init;
 use crate::BUG_ON;
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
-use crate::include::linux::cpumask::{Cpumask, cpu_online_mask, cpu_possible_mask};
+use crate::include::linux::cpumask::{
+    Cpumask, cpu_active_mask, cpu_online_mask, cpu_possible_mask,
+};
 use crate::include::linux::jiffies::jiffies;
 use crate::include::linux::list::INIT_LIST_HEAD;
 use crate::include::linux::sched::{CommBuf, PF_KTHREAD, PF_NO_SETAFFINITY, TASK_RUNNING, TaskRef};
 use crate::kernel::kthread::{kthread_set_per_cpu, set_kthread_struct};
 use crate::kernel::sched::clock::sched_clock;
 use crate::kernel::sched::deadline::init_dl_rq;
+use crate::kernel::sched::fair::balance::nohz::nohz_csd_func;
 use crate::kernel::sched::fair::bandwidth::{__cfsb_csd_unthrottle, init_cfs_bandwidth};
+use crate::kernel::sched::fair::capacity::{arch_scale_cpu_capacity, init_cpu_capacity};
 use crate::kernel::sched::fair::group::init_tg_cfs_entry;
 use crate::kernel::sched::fair::{init_cfs_rq, init_sched_fair_class};
 use crate::kernel::sched::idle::idle_sched_class;
 use crate::kernel::sched::loadavg::{LOAD_FREQ, calc_load_update};
 use crate::kernel::sched::rt::{init_rt_bandwidth, init_rt_rq};
 use crate::kernel::sched::sched::{
-    __set_task_cpu, NICE_0_LOAD, RqRef, SCHED_CAPACITY_SCALE, SCHED_CLASSES,
-    SYSCTL_SCHED_MIGRATION_COST, TASK_ON_RQ_QUEUED, cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock,
-    root_task_group, sched_class_above,
+    __set_task_cpu, NICE_0_LOAD, RqRef, SCHED_CLASSES, SYSCTL_SCHED_MIGRATION_COST,
+    TASK_ON_RQ_QUEUED, cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock, root_task_group,
+    sched_class_above,
 };
 use crate::kernel::sched::stats::init_schedstats;
-use crate::kernel::sched::topology::{def_root_domain, init_defrootdomain, rq_attach_root};
+use crate::kernel::sched::topology::{
+    def_root_domain, init_defrootdomain, rq_attach_root, sched_init_domains,
+};
 use crate::kernel::smpboot::idle_thread_set_boot_cpu;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -54,6 +59,7 @@ pub extern "C" fn sched_init() {
     init_cfs_bandwidth(&root_task_group.cfs_bandwidth);
     init_rt_bandwidth();
     init_defrootdomain();
+    init_cpu_capacity();
     init_root_task_group();
 
     for cpu in cpu_possible_mask().iter() {
@@ -84,7 +90,7 @@ fn init_rq(rq: RqRef, cpu: u32) {
     // The root group's queue of a CPU is the runqueue's own.
     init_tg_cfs_entry(&root_task_group, &rq.cfs, None, rq, cpu, None);
     INIT_LIST_HEAD(&rq.leaf_cfs_rq_list);
-    rq.cpu_capacity.set(SCHED_CAPACITY_SCALE);
+    rq.cpu_capacity.set(arch_scale_cpu_capacity(cpu));
     rq.balance_callback.set(Some(&balance_push_callback));
     rq.active_balance.set(0);
     rq.next_balance.set(jiffies());
@@ -101,6 +107,8 @@ fn init_rq(rq: RqRef, cpu: u32) {
     // The boot CPU is active already and comes online in this.
     rq_attach_root(rq, &def_root_domain);
     rq.nr_iowait.store(0, Ordering::Relaxed);
+    rq.nohz_csd.func.set(Some(nohz_csd_func));
+    rq.nohz_csd.info.set(u64::from(cpu));
 }
 
 /// Makes a task the idle task of a CPU.
@@ -140,6 +148,7 @@ pub fn sched_init_smp() {
     let init = current();
     BUG_ON!(set_cpus_allowed_ptr(init, &cpu_online_mask()) < 0);
     init.flags.and_not(PF_NO_SETAFFINITY);
+    sched_init_domains(cpu_active_mask());
     crate::kernel::sched::fair::sched_init_granularity();
     sched_smp_initialized.store(true, Ordering::Release);
 }

@@ -2,15 +2,16 @@
 //!
 //! Linux: `kernel/sched/core.c` (v6.8): `get_nohz_timer_target`, `wake_up_nohz_cpu`, `nr_running`,
 //! `nr_context_switches`, `nr_iowait`, `single_task_running`. Kept: timers go to a busy CPU; an idle one is woken to
-//! set its timer anew. Left out: housekeeping CPUs (all are), NO_HZ_FULL. Differs: without scheduling domains the
-//! CPUs are searched in their order.
+//! set its timer anew. Left out: housekeeping CPUs (all are), NO_HZ_FULL. Differs: nothing else.
 //! Locks: none.
 
 use super::tick::{idle_cpu, set_nr_and_not_polling};
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
-use crate::include::linux::cpumask::{cpu_active_mask, cpu_online_mask, cpu_possible_mask};
+use crate::include::linux::cpumask::{cpu_online_mask, cpu_possible_mask};
+use crate::include::linux::sched::topology::sched_domain_span;
 use crate::include::linux::smp::smp_send_reschedule;
 use crate::kernel::sched::sched::{cpu_rq, this_rq};
+use crate::kernel::sched::topology::for_each_domain;
 use core::sync::atomic::Ordering;
 
 /// The CPU that a timer goes to: this one, or a busy one while this one idles, or this one after all.
@@ -22,10 +23,10 @@ pub fn get_nohz_timer_target() -> u32 {
     if !idle_cpu(cpu) {
         return cpu;
     }
-    cpu_active_mask()
-        .without(cpu)
-        .iter()
-        .find(|&other| !idle_cpu(other))
+    // The nearest one first.
+    for_each_domain(cpu)
+        .flat_map(|sd| sched_domain_span(sd).iter())
+        .find(|&other| other != cpu && !idle_cpu(other))
         .unwrap_or(cpu)
 }
 

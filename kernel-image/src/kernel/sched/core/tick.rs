@@ -2,8 +2,7 @@
 //!
 //! Linux: `kernel/sched/core.c` (v6.8): `scheduler_tick`, `resched_curr`, `idle_cpu`,
 //! `task_sched_runtime`.
-//! Kept: the order of the tick; polling idle CPUs get no interrupt. Left out: thermal pressure, perf,
-//! `trigger_load_balance` (no balancing in this cut).
+//! Kept: the order of the tick; polling idle CPUs get no interrupt. Left out: thermal pressure, perf.
 //! Differs: nothing else. Locks: the runqueue's lock.
 
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
@@ -14,7 +13,7 @@ use crate::include::linux::sched::{
     PF_WQ_WORKER, TaskRef, is_idle_task, same_task, set_tsk_need_resched, test_tsk_need_resched,
 };
 use crate::include::linux::smp::smp_send_reschedule;
-use crate::kernel::sched::fair::nohz_balance_exit_idle;
+use crate::kernel::sched::fair::balance::domains::trigger_load_balance;
 use crate::kernel::sched::loadavg::calc_global_load_tick;
 use crate::kernel::sched::sched::{
     RqFlags, RqRef, cpu_of, cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock, rq_lock_irqsave,
@@ -40,12 +39,12 @@ pub extern "C" fn scheduler_tick() {
     (curr.class().task_tick)(rq, curr, 0);
     calc_global_load_tick(rq);
     raw_spin_rq_unlock(rq);
-    nohz_balance_exit_idle(rq);
 
     if curr.flags.get() & PF_WQ_WORKER != 0 {
         wq_worker_tick(curr);
     }
     rq.idle_balance.set(u8::from(idle_cpu(cpu)));
+    trigger_load_balance(rq);
 }
 
 /// A task's run time up to now, ns: the part since its last accounting included.

@@ -5,8 +5,7 @@
 //! `scheduler_ipi`, `call_function_single_prep_ipi`.
 //! Kept: every ordering rule of `try_to_wake_up` (state under `pi_lock`, `on_rq` before `on_cpu`, the
 //! wake list for a target that is switching out or has nothing to run), the events and their order.
-//! Left out: sleeping locks' saved state (the field is there). Differs: all CPUs
-//! share one cache, as Linux without topology.
+//! Left out: sleeping locks' saved state (the field is there). Differs: nothing else.
 //! Locks: `pi_lock`, then the runqueue's.
 
 use super::affinity::select_task_rq;
@@ -31,14 +30,16 @@ use crate::include::linux::sched::{
 use crate::include::linux::smp::__smp_call_single_queue;
 use crate::include::linux::wait::WaitQueueEntry;
 use crate::include::trace::events::sched::{trace_sched_wakeup, trace_sched_waking};
+use crate::kernel::sched::features::{SchedFeat, sched_feat};
 use crate::kernel::sched::sched::task_rq;
 use crate::kernel::sched::sched::{
-    __task_rq_lock, ENQUEUE_MIGRATED, ENQUEUE_NOCLOCK, ENQUEUE_WAKEUP, RqFlags, RqRef,
-    SYSCTL_SCHED_MIGRATION_COST, WF_MIGRATED, WF_TTWU, cpu_rq, raw_spin_rq_lock,
-    raw_spin_rq_unlock, rq_clock, rq_lock_irqsave, rq_unlock_irqrestore, task_on_cpu,
-    task_on_rq_queued, task_rq_lock, task_rq_unlock, this_rq, update_rq_clock,
+    __task_rq_lock, ENQUEUE_MIGRATED, ENQUEUE_NOCLOCK, ENQUEUE_WAKEUP, RqFlags, RqRef, WF_MIGRATED,
+    WF_TTWU, cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock, rq_clock, rq_lock_irqsave,
+    rq_unlock_irqrestore, task_on_cpu, task_on_rq_queued, task_rq_lock, task_rq_unlock, this_rq,
+    update_rq_clock,
 };
 use crate::kernel::sched::stats::ttwu_stat;
+use crate::kernel::sched::topology::cpus_share_cache;
 use crate::kernel::time::hrtimer::sleep::schedule_hrtimeout;
 use core::sync::atomic::Ordering;
 
@@ -170,7 +171,7 @@ extern "C" fn ttwu_do_activate(rq: RqRef, p: TaskRef, wake_flags: i32) {
     }
     if rq.idle_stamp.get() != 0 {
         let delta = rq_clock(rq).wrapping_sub(rq.idle_stamp.get());
-        let max = 2 * SYSCTL_SCHED_MIGRATION_COST;
+        let max = 2 * rq.max_idle_balance_cost.get();
         let avg = rq.avg_idle.get() as i64;
         let avg = avg + (delta as i64 - avg) / 8;
         rq.avg_idle.set((avg.max(0) as u64).min(max));
@@ -183,16 +184,19 @@ fn ttwu_queue_cond(p: TaskRef, cpu: u32) -> bool {
     if !cpu_active(cpu) || !p.allowed().test(cpu) {
         return false;
     }
+    // In another cache its lock and its queue would have to come here first.
+    if !cpus_share_cache(raw_smp_processor_id(), cpu) {
+        return true;
+    }
     if cpu == raw_smp_processor_id() {
         return false;
     }
-    // All CPUs share a cache here, so the only reason left is a target with nothing to run: either
-    // it idles, or it is about to, and its lock is better left alone.
+    // A target with nothing to run idles, or is about to: its lock is better left alone.
     cpu_rq(cpu).nr_running.get() == 0
 }
 
 fn ttwu_queue_wakelist(p: TaskRef, cpu: u32, wake_flags: i32) -> bool {
-    if !ttwu_queue_cond(p, cpu) {
+    if !sched_feat(SchedFeat::TTWU_QUEUE) || !ttwu_queue_cond(p, cpu) {
         return false;
     }
     __ttwu_queue_wakelist(p, cpu, wake_flags);

@@ -53,3 +53,9 @@ pub fn cpuid(leaf: u32) -> [u32; 4] {
     let answer = core::arch::x86_64::__cpuid(leaf);
     [answer.eax, answer.ebx, answer.ecx, answer.edx]
 }
+
+/// The same for a sub-leaf.
+pub fn cpuid_count(leaf: u32, subleaf: u32) -> [u32; 4] {
+    let answer = core::arch::x86_64::__cpuid_count(leaf, subleaf);
+    [answer.eax, answer.ebx, answer.ecx, answer.edx]
+}

@@ -1,13 +1,14 @@
 //! What tasks are expected to need, and the numbers that load balancing reads.
 //!
 //! Linux: `kernel/sched/fair.c` (v6.8): `util_est_*`, `cpu_load`, `cpu_util`, `task_h_load` and relatives.
-//! Kept: all of it. Left out: uclamp, asymmetric capacities. Differs: nothing else.
+//! Kept: all of it. Left out: uclamp. Differs: nothing else.
 //! Locks: none for what only reads; the estimates change under the runqueue's lock.
 
 use super::Cfs;
 use crate::arch::x86::include::asm::current::current;
 use crate::include::linux::jiffies::jiffies;
 use crate::include::linux::sched::{TaskRef, same_task, task_cpu};
+use crate::kernel::sched::fair::capacity::arch_scale_cpu_capacity;
 use crate::kernel::sched::fair::{cfs_rq_of, group_cfs_rq, parent_entity, rq_of};
 use crate::kernel::sched::features::{SchedFeat, sched_feat};
 use crate::kernel::sched::pelt::UTIL_AVG_UNCHANGED;
@@ -149,7 +150,7 @@ pub fn cpu_util(cpu: u32, p: Option<TaskRef>, dst_cpu: Option<u32>, boost: bool)
             util_est = util_est.saturating_sub(_task_util_est(p));
         }
     }
-    util.max(util_est).min(SCHED_CAPACITY_SCALE)
+    util.max(util_est).min(arch_scale_cpu_capacity(cpu))
 }
 
 /// A CPU's utilisation by fair tasks.
