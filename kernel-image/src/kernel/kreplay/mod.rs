@@ -2,6 +2,7 @@
 //! counters that the tracer reads at the end of a run.
 
 pub mod affinity;
+pub mod balance;
 pub mod common;
 pub mod counters;
 pub mod cyclictest;
@@ -42,6 +43,7 @@ macro_rules! workloads {
 }
 workloads! {
     "affinity" affinity::run,
+    "balance" balance::run,
     "cyclictest" cyclictest::run,
     "deadline" deadline::run,
     "fair" fair::run,

@@ -938,6 +938,11 @@ pub fn rq_needs_resched(rq: RqRef) -> bool {
     test_tsk_need_resched(rq.current())
 }
 
+/// The group that a task belongs to.
+pub fn task_group(p: TaskRef) -> &'static TaskGroup {
+    p.sched_task_group.get().unwrap_or(&root_task_group)
+}
+
 /// Tells the task's queue and entity which CPU it belongs to.
 ///
 /// In the root group, the group's queue of a CPU is that CPU's own and there is no parent.
@@ -945,7 +950,7 @@ pub fn rq_needs_resched(rq: RqRef) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn set_task_rq(p: TaskRef, cpu: u32) {
-    let tg = p.sched_task_group.get().unwrap_or(&root_task_group);
+    let tg = task_group(p);
     let next = tg.cfs_rq.per_cpu(cpu).get();
     set_task_rq_fair(&p.se, p.se.cfs_rq.get(), next);
     p.se.cfs_rq.set(next);

@@ -216,7 +216,7 @@ fn cpu_attach_domain(sd: Option<SdRef>, rd: RdRef, cpu: u32) {
 }
 
 /// Takes out the levels that say nothing; the narrowest that is left, if any.
-fn remove_degenerate(sd: SdRef) -> Option<SdRef> {
+pub fn remove_degenerate(sd: SdRef) -> Option<SdRef> {
     let mut at = sd;
     while let Some(parent) = at.parent.get() {
         if !sd_parent_degenerate(at, parent) {

@@ -68,7 +68,7 @@ pub fn smp_prepare_cpus(_max_cpus: u32) {
     setup_real_mode();
     smp_store_cpu_info(smp_processor_id());
     set_cpu_sibling_map(smp_processor_id());
-    set_sched_topology(&x86_topology);
+    setup_sched_topology();
     pr_info!("smpboot: CPU0: kreplay emulated CPU");
 }
 
@@ -221,6 +221,11 @@ pub fn smp_cpus_done(_max_cpus: u32) {
         cpus * lpj / (500_000 / hz),
         cpus * lpj / (5000 / hz) % 100,
     );
+}
+
+/// Tells the scheduler the levels of an x86 machine.
+pub fn setup_sched_topology() {
+    set_sched_topology(&x86_topology);
 }
 
 /// CPUs of the same core, itself included.

@@ -5,7 +5,7 @@
 //! idling), `nohz` (for CPUs that sleep without a tick), this file (one balance of one domain, and the active
 //! balance, in which the busiest CPU's stopper pushes the task that runs there).
 //! Kept: the whole walk with its retries for bound tasks, failures counted and the interval adapted to them.
-//! Left out: NUMA, packing, throttled groups, statistics. Differs: nothing else.
+//! Left out: NUMA, packing, statistics. Differs: nothing else.
 //! Locks: one runqueue's at a time; tasks on their way between two are in neither (`TASK_ON_RQ_MIGRATING`).
 
 pub mod detach;

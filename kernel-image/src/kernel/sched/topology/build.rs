@@ -34,9 +34,11 @@ struct SdData {
 
 /// All that is built at once (`struct s_data`).
 #[doc(alias = "s_data")]
-struct SData {
+pub struct SData {
     levels: [SdData; TOPOLOGY_LEVELS],
     rd: RootDomain,
+    /// CPUs of some domain differ in capacity.
+    has_asym: Shared<bool>,
 }
 
 /// One set is in force; others may still be looked at by whoever began before the change.
@@ -52,6 +54,7 @@ static sets: [SData; SETS] = [const {
             }
         }; TOPOLOGY_LEVELS],
         rd: RootDomain::new(),
+        has_asym: Shared::new(false),
     }
 }; SETS];
 /// The set that was built last.
@@ -81,10 +84,31 @@ fn get_set() -> &'static SData {
     set
 }
 
+impl SData {
+    /// The narrowest domain of a CPU, levels that say nothing included.
+    pub fn narrowest(&'static self, cpu: u32) -> Option<SdRef> {
+        Some(&self.levels[0].sd[cpu as usize])
+    }
+}
+
 /// Builds domains for these CPUs and attaches the CPUs to them.
 pub(super) fn build_sched_domains(cpu_map: Cpumask) {
+    let d = make_sched_domains(cpu_map);
+    for cpu in cpu_map.iter() {
+        let capacity = arch_scale_cpu_capacity(cpu);
+        let max = d.rd.max_cpu_capacity.get().max(capacity);
+        d.rd.max_cpu_capacity.set(max);
+        cpu_attach_domain(d.narrowest(cpu), &d.rd, cpu);
+    }
+    if d.has_asym.get() {
+        sched_asym_cpucapacity.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Builds domains and groups for these CPUs; nobody uses them yet.
+pub fn make_sched_domains(cpu_map: Cpumask) -> &'static SData {
     let d = get_set();
-    let has_asym = build_levels(d, cpu_map);
+    d.has_asym.set(build_levels(d, cpu_map));
     for cpu in cpu_map.iter() {
         for sd in domains_of(d, cpu) {
             sd.span_weight.set(sched_domain_span(sd).weight());
@@ -97,15 +121,7 @@ pub(super) fn build_sched_domains(cpu_map: Cpumask) {
             init_sched_groups_capacity(cpu, sd);
         }
     }
-    for cpu in cpu_map.iter() {
-        let capacity = arch_scale_cpu_capacity(cpu);
-        let max = d.rd.max_cpu_capacity.get().max(capacity);
-        d.rd.max_cpu_capacity.set(max);
-        cpu_attach_domain(Some(&d.levels[0].sd[cpu as usize]), &d.rd, cpu);
-    }
-    if has_asym {
-        sched_asym_cpucapacity.fetch_add(1, Ordering::Relaxed);
-    }
+    d
 }
 
 /// The domains of a CPU, none taken out yet.

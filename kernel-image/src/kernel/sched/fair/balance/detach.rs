@@ -2,7 +2,7 @@
 //!
 //! Linux: `kernel/sched/fair.c` (v6.8): `can_migrate_task`, `task_hot`, `detach_tasks`, `attach_tasks`.
 //! Kept: the order (the task that ran longest ago first), what makes a task unfit to move, the units of the
-//! imbalance. Left out: NUMA's preferences, throttled groups. Differs: nothing else.
+//! imbalance. Left out: NUMA's preferences. Differs: nothing else.
 //! Locks: the source's runqueue while detaching, the destination's while attaching.
 
 use super::{
@@ -15,13 +15,14 @@ use crate::include::linux::sched::topology::SD_SHARE_CPUCAPACITY;
 use crate::include::linux::sched::{GroupNodeLink, SCHED_IDLE, SeOfTask, TaskRef};
 use crate::kernel::kthread::kthread_is_per_cpu;
 use crate::kernel::sched::core::{activate_task, deactivate_task, set_task_cpu, wakeup_preempt};
+use crate::kernel::sched::fair::bandwidth::throttled_lb_pair;
 use crate::kernel::sched::fair::capacity::task_fits_cpu;
 use crate::kernel::sched::fair::load::demand::{task_h_load, task_util_est};
 use crate::kernel::sched::fair::{cfs_rq_of, fair_sched_class, same_se};
 use crate::kernel::sched::features::{SchedFeat, sched_feat};
 use crate::kernel::sched::sched::{
     DEQUEUE_NOCLOCK, ENQUEUE_NOCLOCK, RqRef, SYSCTL_SCHED_MIGRATION_COST, cpu_of, raw_spin_rq_lock,
-    raw_spin_rq_unlock, rq_clock_task, same_class, task_on_cpu, update_rq_clock,
+    raw_spin_rq_unlock, rq_clock_task, same_class, task_group, task_on_cpu, update_rq_clock,
 };
 use crate::{BUG_ON, WARN_ON_ONCE};
 
@@ -61,6 +62,10 @@ fn task_hot(p: TaskRef, env: &LbEnv) -> bool {
 /// Whether a task may move, and should. Notes in the flags why not.
 #[inline(never)]
 fn can_migrate_task(p: TaskRef, env: &mut LbEnv) -> bool {
+    // Its group may not run here or there.
+    if throttled_lb_pair(task_group(p), cpu_of(env.src_rq), env.dst_cpu) {
+        return false;
+    }
     // They are where they have to be.
     if kthread_is_per_cpu(p) {
         return false;
