@@ -122,8 +122,12 @@ fn counts(state: &State, cpu: &Cpu, add: Add<'_>) {
             .chain(&fair.tree)
             .any(|node| node.group.is_some())
     });
-    // Tasks in groups are below entities of other queues, and throttled ones are in none.
-    let plain = |task: &&Task| task.class == "fair" && !groups || task.class == "rt" && rt_counts;
+    // Tasks in groups are below entities of other queues; those of throttled groups and queues are in none,
+    // and are not counted either.
+    let all_count = of("fair") == fair;
+    let plain = |task: &&Task| {
+        task.class == "fair" && all_count && !groups || task.class == "rt" && rt_counts
+    };
     if let Some(task) = here().filter(plain).find(|task| !listed(task)) {
         let what = format!("{} says that it is queued, and is not", task.pid);
         add("T1 in one queue", what);
@@ -174,7 +178,18 @@ fn resched(cpu: &Cpu, current: &Task, tasks: &BTreeMap<u64, &Task>, add: Add<'_>
     if current.need_resched {
         return;
     }
+    // Throttled tasks say that they are queued, but nobody can pick them.
     let rt_counts = cpu.rt.as_ref().is_none_or(|rt| rt.queued);
+    let dl_tasks = cpu
+        .queue
+        .iter()
+        .filter(|queued| queued.class == "dl")
+        .count() as u32;
+    let can_run = |class: &str| match class {
+        "rt" => rt_counts,
+        "dl" => dl_tasks == cpu.dl_nr_running,
+        _ => true,
+    };
     let key = |class: &str, prio: i32| {
         let rank = rank(class);
         (rank, if class == "rt" { prio } else { 0 })
@@ -186,7 +201,7 @@ fn resched(cpu: &Cpu, current: &Task, tasks: &BTreeMap<u64, &Task>, add: Add<'_>
     let first = cpu
         .queue
         .iter()
-        .filter(|queued| queued.place > 0 && (queued.class != "rt" || rt_counts))
+        .filter(|queued| queued.place > 0 && can_run(&queued.class))
         .filter(|queued| {
             tasks
                 .get(&queued.task.addr)
