@@ -30,6 +30,7 @@ const fn workload(name: &'static str, append: &'static str, every: u64) -> Workl
 /// The workloads; one that the kernel has and that is not here fails a test below.
 const WORKLOADS: &[Workload] = &[
     workload("affinity", "affinity.moves=40", 1),
+    workload("balance", "balance.rounds=1 balance.ms=10", 10),
     workload("cyclictest", "cyclictest.loops=20", 10),
     workload("deadline", "deadline.periods=2", 10),
     workload("fair", "", 1000),
