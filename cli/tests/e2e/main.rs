@@ -26,3 +26,4 @@ mod support;
 mod threads;
 mod trace_dat;
 mod witness;
+mod workloads;

@@ -11,7 +11,7 @@ use super::support::{code, kreplay, opened, recording, text};
 const SIZES: [u32; 3] = [2, 4, 8];
 
 /// The causes of definitions.md section 2, a closed set.
-const CAUSES: [&str; 17] = [
+pub const CAUSES: [&str; 17] = [
     "affinity",
     "migrate-enable",
     "exec",

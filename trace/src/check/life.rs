@@ -140,7 +140,8 @@ impl Invariant for Life {
                 self.tasks.insert(e.pid, Stage::Runnable);
             }
             EventData::SchedProcessExit(e) => {
-                if self.tasks.insert(e.pid, Stage::Ending) == Some(Stage::Dead) {
+                let before = self.tasks.insert(e.pid, Stage::Ending);
+                if before == Some(Stage::Dead) {
                     broken(DEAD, format!("{} ends a second time", e.pid));
                 }
             }

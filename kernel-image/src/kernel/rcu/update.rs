@@ -1,7 +1,7 @@
 //! What all kinds of RCU share: how far the start-up is, whether to hurry, waiting by callback.
 //!
 //! Linux: `kernel/rcu/update.c` (v6.8). Kept: the phases of the scheduler, hurry until the boot is over,
-//! `wait_rcu_gp`. Left out: lockdep, polled grace periods, debug objects, `rcupdate.rcu_normal` and the like.
+//! `wait_rcu_gp`. Left out: lockdep, debug objects, `rcupdate.rcu_normal` and the like.
 
 use crate::WARN_ON;
 use crate::fence::shared::Shared;

@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_tree_out_of_order() {
-        let mut two = |queue: &mut FairQueue| {
+        let two = |queue: &mut FairQueue| {
             // The second is the root's child on the right, and slower.
             queue.tree.push(node(3, 5050, 7500));
             queue.tree[0].below[1] = Some(3);
@@ -183,7 +183,7 @@ mod tests {
             queue.avg_vruntime = 1024 * 150;
             queue.load = 3 * (1024 << 10);
         };
-        assert_eq!(broken(&mut two), [""; 0]);
+        assert_eq!(broken(two), [""; 0]);
         let stale = broken(|queue| {
             two(queue);
             queue.tree[0].min_vruntime = 5100;

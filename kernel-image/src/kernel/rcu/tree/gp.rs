@@ -2,8 +2,8 @@
 //!
 //! Linux: `kernel/rcu/tree.c` (v6.8): `rcu_gp_kthread`, `rcu_gp_init`, `rcu_gp_fqs_loop`, `force_qs_rnp`,
 //! `rcu_gp_cleanup`, `rcu_spawn_gp_kthread`. Kept: the phases and their waits, the two looks at dynticks
-//! counters, help for CPUs that do not switch. Left out: overload of callbacks, slow-down for tests, polled
-//! grace periods. Differs: nothing else.
+//! counters, help for CPUs that do not switch. Left out: overload of callbacks, slow-down for tests,
+//! gpwrap. Differs: nothing else.
 //! Locks: one node's lock at a time; `ofl_lock` while CPUs that came and went are taken in.
 
 use super::hotplug::{rcu_cleanup_dead_rnp, rcu_init_new_rnp};

@@ -1,0 +1,105 @@
+//! What the built-in kernel's workloads show: every cause that it has for a move, moves by active balance with
+//! a stopper's phases, a small idle boot; and, in the long tests, the long forms of those that check themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::reports::{CAUSES, number, rows};
+use super::support::{code, file, kreplay, long, open, text};
+
+/// Records a workload on so many CPUs; gives the migration report.
+fn moves(workload: &str, cpus: u32, append: &str) -> Value {
+    let path = file(&format!("workload-{workload}-{cpus}.krec"));
+    let smp = cpus.to_string();
+    let mut line = vec!["record", "--no-image", "--workload", workload];
+    line.extend(["--smp", &smp, "-o", text(&path)]);
+    if !append.is_empty() {
+        line.extend(["--append", append]);
+    }
+    kreplay(line).expect(code::DONE);
+    let report = ["analyze", "migration", "--format", "json", text(&path)];
+    let ran = kreplay(report).expect(code::DONE);
+    std::fs::remove_file(&path).expect("the recording was just written");
+    let report = serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{e}\n{ran}"));
+    for check in rows(&report, "checks") {
+        assert_eq!(check["holds"], true, "{workload}, {cpus} CPUs: {check}");
+    }
+    report
+}
+
+#[test]
+fn every_cause_occurs_in_some_workload_and_has_a_name() {
+    let mut found: BTreeMap<String, &str> = BTreeMap::new();
+    for (workload, append) in [
+        ("affinity", ""),
+        ("balance", ""),
+        ("rt", ""),
+        ("deadline", "deadline.periods=2"),
+        ("hotplug", "hotplug.cycles=1"),
+    ] {
+        let report = moves(workload, 4, append);
+        for row in rows(&report, "moves") {
+            let cause = row["cause"].as_str().expect("a cause").to_owned();
+            assert!(CAUSES.contains(&cause.as_str()), "{workload}: {row}");
+            found.entry(cause).or_insert(workload);
+            if row["cause"] == "balance-active" {
+                assert_eq!(row["path"], "stopper", "{row}");
+                // Its stopper had to come and to run for it.
+                assert!(number(row, "stop_run_ns") > 0, "{row}");
+                assert!(row["work_queue_seq"].is_u64(), "{row}");
+            }
+        }
+    }
+    let missing: BTreeSet<&str> = CAUSES
+        .into_iter()
+        .filter(|cause| !found.contains_key(*cause))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?} do not occur: {found:?}");
+}
+
+#[test]
+fn the_boot_to_the_idle_system_takes_less_than_60_million_instructions() {
+    let path = file("idle-boot.krec");
+    let record = ["record", "--workload", "idle", "--smp", "2", "-o"];
+    kreplay(record.into_iter().chain([text(&path)])).expect(code::DONE);
+    let end = open(&path).end().expect("it is whole").clone();
+    let insns: u64 = end.cpu_insns.iter().sum();
+    assert!(insns < 60_000_000, "{insns}");
+}
+
+/// The workload checks itself, and a broken rule is a panic.
+fn runs(workload: &str, cpus: u32, append: &str, until: &str) {
+    let path = file(&format!("long-{workload}-{cpus}.krec"));
+    let smp = cpus.to_string();
+    let mut line = vec!["record", "--no-image", "--workload", workload];
+    line.extend(["--smp", &smp, "--append", append, "--until", until]);
+    line.extend(["-o", text(&path)]);
+    kreplay(line).expect(code::DONE);
+    let end = open(&path).end().expect("it is whole").clone();
+    assert_eq!(end.outcome, trace::krec::OutcomeRow::PowerOff, "{workload}");
+    std::fs::remove_file(&path).expect("the recording was just written");
+}
+
+#[test]
+fn shares_follow_weights() {
+    let ms = if long() { 10_000 } else { 1_500 };
+    runs("fair", 3, &format!("fair.ms={ms}"), "60s");
+}
+
+#[test]
+fn cpus_go_and_come_a_hundred_times() {
+    let (cycles, sizes) = if long() {
+        (100, &[2, 4, 8][..])
+    } else {
+        (2, &[3][..])
+    };
+    for cpus in sizes {
+        runs(
+            "hotplug",
+            *cpus,
+            &format!("hotplug.cycles={cycles}"),
+            "1000s",
+        );
+    }
+}
