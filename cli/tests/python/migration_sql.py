@@ -14,12 +14,30 @@ import sys
 
 import duckdb
 
+# How a stack came to its innermost function: by a wake-up, by a balance or a class that pulls or pushes tasks, by a
+# stopper that does so. What is nearer to the move decides.
+WAYS = """
+create table ways as
+with named as (
+  select stack, depth, function from stacks
+  union all select stack, depth, trim(unnest(string_split(inlined, '<-'))) from stacks where inlined is not null
+)
+select stack,
+  coalesce(min(depth) filter (function = 'try_to_wake_up'), 1000) as wake_depth,
+  coalesce(min(depth) filter (function = 'active_load_balance_cpu_stop'), 1000) as active_depth,
+  coalesce(min(depth) filter (function in ('detach_task', 'load_balance', 'push_rt_task', 'pull_rt_task',
+    'push_dl_task', 'pull_dl_task')), 1000) as pull_depth
+from named group by stack
+"""
+
 # One row for each sched_migrate_task between two CPUs, with what its CPU and its task did last before it:
 # a stopper's work, a wake-up, an affinity change by whoever executed the move (several may ask for one task).
 MOVES = """
 create table moves as
 with m as (
-  select *, current_comm = 'migration/' || cpu as by_stopper from migrate where orig_cpu <> dest_cpu
+  select migrate.*, current_comm = 'migration/' || cpu as by_stopper,
+    active_depth < wake_depth as active, pull_depth < wake_depth and active_depth = 1000 as pulled
+  from migrate left join ways using (stack) where orig_cpu <> dest_cpu
 ),
 w as (select m.*, waking.seq as waking_seq from m asof left join waking on m.pid = waking.pid and m.seq > waking.seq),
 a as (select w.*, affinity.seq as affinity_seq from w asof left join affinity
@@ -27,10 +45,12 @@ a as (select w.*, affinity.seq as affinity_seq from w asof left join affinity
 select a.seq as migrate_seq, a.pid, a.orig_cpu, a.dest_cpu,
   -- A stopper also wakes tasks up. What it moves by its work is the task that the work is about, if that
   -- task is not woken up meanwhile.
-  case when by_stopper and start.about = a.pid and coalesce(waking_seq, -1) < start.seq then 'stopper'
+  case when active then 'stopper'
+       when pulled then 'direct'
+       when by_stopper and start.about = a.pid and coalesce(waking_seq, -1) < start.seq then 'stopper'
        when waking_seq is not null and waking_seq > coalesce(affinity_seq, -1) then 'wake'
        else 'direct' end as path,
-  waking_seq, affinity_seq,
+  waking_seq, affinity_seq, pulled,
   start.seq as start_seq, start.work, start.pending, start.task
 from a asof left join start on a.cpu = start.cpu and a.seq > start.seq
 """
@@ -55,7 +75,7 @@ alone as (
   from p asof join queue on p.work = queue.work and p.start_seq > queue.seq
   where p.path = 'stopper' and p.pending is null
 )
-select migrate_seq, case path when 'wake' then waking_seq when 'direct' then affinity_seq
+select migrate_seq, case when pulled then migrate_seq when path = 'wake' then waking_seq when path = 'direct' then affinity_seq
     else coalesce(first.queue_seq, alone.queue_seq) end as begin_seq
 from moves left join first using (migrate_seq) left join alone using (migrate_seq)
 """
@@ -88,7 +108,7 @@ order by migrate_seq
 # happened, `task_*` and the other fields what it says. Addresses are texts, null for 0.
 TABLES = {
     "switch": ("sched_switch", "seq, next_pid"),
-    "migrate": ("sched_migrate_task", "seq, cpu, pid as current_pid, comm as current_comm, task_pid as pid, orig_cpu, dest_cpu"),
+    "migrate": ("sched_migrate_task", "seq, cpu, pid as current_pid, comm as current_comm, task_pid as pid, orig_cpu, dest_cpu, stack"),
     "waking": ("sched_waking", "seq, task_pid as pid"),
     "affinity": ("move_affinity_entry", "seq, pid as current_pid, task_pid as pid"),
     "exits": ("sched_process_exit", "seq, task_pid as pid"),
@@ -104,6 +124,7 @@ def load(db, folder):
         path = os.path.join(folder, event + ".parquet")
         assert os.path.exists(path), f"no table {path}; there are {sorted(os.listdir(folder))}"
         db.execute(f"create table {name} as select {columns} from '{path}'")
+    db.execute(f"create table stacks as select * from '{os.path.join(folder, 'stacks.parquet')}'")
     # The time of every event by its number, over all event tables.
     events = sorted(
         os.path.join(folder, file)
@@ -123,7 +144,7 @@ def main():
         told = {row["migrate_seq"]: row for row in json.load(file)["moves"] if row["kind"] == "move"}
     db = duckdb.connect()
     load(db, folder)
-    for query in (MOVES, BEGINS, ENDS):
+    for query in (WAYS, MOVES, BEGINS, ENDS):
         db.execute(query)
 
     rows = db.execute(ROWS).fetchall()

@@ -231,16 +231,38 @@ fn spread(cpus: u64, per_cpu: u64, ms: u64) {
     for actor in scene.actors() {
         allow(actor, cpu_active_mask());
     }
-    msleep(ms);
-    let (fewest, most) = scene.extremes();
     // CPUs of unlike capacity have unlike numbers.
-    if fewest == 0 || most as u64 > per_cpu + 1 && !sched_asym_cpucap_active() {
+    let bad = |(fewest, most): (usize, usize)| {
+        fewest == 0 || most as u64 > per_cpu + 1 && !sched_asym_cpucap_active()
+    };
+    let (fewest, most) = settle(&scene, cpus, ms, bad);
+    if bad((fewest, most)) {
         fail(format_args!(
             "spread: a CPU has {fewest} hogs and another {most}"
         ));
     }
     show_tasks();
     scene.end();
+}
+
+/// Lets a scene go on for its time, and for longer while the fewest and the most hogs of a CPU are `bad`: a busy
+/// CPU balances seldom, at 16 times the domain's interval, which may be 2 ms for each of its CPUs.
+fn settle(
+    scene: &Scene,
+    cpus: u64,
+    ms: u64,
+    bad: impl Fn((usize, usize)) -> bool,
+) -> (usize, usize) {
+    let patience = (4 * ms).max(64 * cpus);
+    let mut waited = 0;
+    loop {
+        msleep(ms);
+        waited += ms;
+        let extremes = scene.extremes();
+        if !bad(extremes) || waited >= patience {
+            return extremes;
+        }
+    }
 }
 
 /// Threads that come to an end one by one: whoever falls idle takes from the others.
@@ -285,15 +307,7 @@ fn uneven(cpus: u64, ms: u64) {
     for actor in scene.actors() {
         allow(actor, cpu_active_mask());
     }
-    // A busy CPU balances seldom: its interval is 16 times the domain's, which may be 2 ms for each of its CPUs.
-    let patience = (4 * ms).max(64 * cpus);
-    let mut waited = 0;
-    let mut most = usize::MAX;
-    while waited < ms || most > 2 && waited < patience {
-        msleep(ms);
-        waited += ms;
-        (_, most) = scene.extremes();
-    }
+    let (_, most) = settle(&scene, cpus, ms, |(_, most)| most > 2);
     if most > 2 && !sched_asym_cpucap_active() {
         fail(format_args!("uneven: a CPU still has {most} hogs"));
     }
