@@ -127,6 +127,9 @@ fn own_abouts(event: &Event) -> Option<Abouts> {
         | EventData::CallFunctionSingleExit(_)
         | EventData::SchedulerTick(_)
         | EventData::BootMilestone(_)
+        | EventData::CpuhpEnter(_)
+        | EventData::CpuhpExit(_)
+        | EventData::CpuhpMultiEnter(_)
         | EventData::StopMachineState(_) => Abouts::default(),
     })
 }

@@ -37,7 +37,7 @@ pub struct Written {
 
 /// Whether a field's addresses are of code, and not of an object.
 fn is_code(field: &FieldSchema) -> bool {
-    let code = ["fn", "caller", "callsite", "callback"];
+    let code = ["fn", "fun", "caller", "callsite", "callback"];
     field.ty == FieldType::Addr && code.contains(&field.name)
 }
 

@@ -438,6 +438,33 @@ const MANIFEST: &[Row] = &[
         )],
     ),
     row(
+        "cpuhp:cpuhp_enter",
+        Hook::CpuhpEnter,
+        &[way(
+            Patchable("trace_cpuhp_enter", "cpuhp_invoke_callback"),
+            "trace_cpuhp_enter",
+            &[Var("cpu"), Var("target"), Var("idx"), Var("fun")],
+        )],
+    ),
+    row(
+        "cpuhp:cpuhp_exit",
+        Hook::CpuhpExit,
+        &[way(
+            Patchable("trace_cpuhp_exit", "cpuhp_invoke_callback"),
+            "trace_cpuhp_exit",
+            &[Var("cpu"), Var("state"), Var("idx"), Var("ret")],
+        )],
+    ),
+    row(
+        "cpuhp:cpuhp_multi_enter",
+        Hook::CpuhpMultiEnter,
+        &[way(
+            Patchable("trace_cpuhp_multi_enter", "cpuhp_invoke_callback"),
+            "trace_cpuhp_multi_enter",
+            &[Var("cpu"), Var("target"), Var("idx"), Var("fun")],
+        )],
+    ),
+    row(
         "probe:scheduler_tick",
         Hook::Tick,
         &[

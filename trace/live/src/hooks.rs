@@ -25,6 +25,9 @@ pub enum Hook {
     WorkDone,
     Complete,
     MachineState,
+    CpuhpEnter,
+    CpuhpExit,
+    CpuhpMultiEnter,
     AffinityEntry,
     /// Entry of a function whose return is an event.
     Returning(Returning),
@@ -89,6 +92,8 @@ pub const TRACEPOINTS: &[(&str, Hook)] = &[
     ("stop:work_done", Hook::WorkDone),
     ("stop:complete", Hook::Complete),
     ("stop:machine_state", Hook::MachineState),
+    ("cpuhp:cpuhp_enter", Hook::CpuhpEnter),
+    ("cpuhp:cpuhp_exit", Hook::CpuhpExit),
 ];
 
 pub const FUNCTIONS: &[(&str, Hook)] = &[
@@ -120,6 +125,9 @@ impl Hook {
             Hook::WorkDone => "stop:work_done",
             Hook::Complete => "stop:complete",
             Hook::MachineState => "stop:machine_state",
+            Hook::CpuhpEnter => "cpuhp:cpuhp_enter",
+            Hook::CpuhpExit => "cpuhp:cpuhp_exit",
+            Hook::CpuhpMultiEnter => "cpuhp:cpuhp_multi_enter",
             Hook::AffinityEntry => "move:affinity_entry",
             Hook::Returning(Returning::ActivateTask | Returning::EnqueueTask) => "move:enqueued",
             Hook::Returning(Returning::SelectFallbackRq) => "move:fallback",

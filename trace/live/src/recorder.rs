@@ -374,6 +374,27 @@ impl<'a, W: Write> Recorder<'a, W> {
                 active: reg(a3) as u32 >> 1 & 1,
             }
             .into(),
+            Hook::CpuhpEnter => CpuhpEnter {
+                cpu: reg(a0) as u32,
+                target: reg(a1) as i32,
+                idx: reg(a2) as i32,
+                func: Addr(reg(a3)),
+            }
+            .into(),
+            Hook::CpuhpExit => CpuhpExit {
+                cpu: reg(a0) as u32,
+                state: reg(a1) as i32,
+                idx: reg(a2) as i32,
+                ret: reg(a3) as i32,
+            }
+            .into(),
+            Hook::CpuhpMultiEnter => CpuhpMultiEnter {
+                cpu: reg(a0) as u32,
+                target: reg(a1) as i32,
+                idx: reg(a2) as i32,
+                func: Addr(reg(a3)),
+            }
+            .into(),
             Hook::AffinityEntry => {
                 stack = Some(At::Entry);
                 let context = reg(a1);
@@ -488,6 +509,8 @@ impl<'a, W: Write> Recorder<'a, W> {
             }
             EventData::StopMachineState(state) => self.symbol(state.func, false)?,
             EventData::BootMilestone(milestone) => self.symbol(milestone.func, false)?,
+            EventData::CpuhpEnter(callback) => self.symbol(callback.func, false)?,
+            EventData::CpuhpMultiEnter(callback) => self.symbol(callback.func, false)?,
             _ => {}
         }
         let stamp = cpu.stamp();

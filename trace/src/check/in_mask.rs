@@ -6,6 +6,9 @@
 //! and the task is on a CPU of the new mask; until then the mask before is allowed beside it. Two
 //! changes that are being written at one time may come in either order, which no event tells: then both
 //! are allowed until a later sign decides.
+//!
+//! And a mask whose CPUs are all down is refused, which no event tells: a change to CPUs that are down, or
+//! go down, leaves the mask before allowed beside it.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +22,8 @@ struct Ask {
     by: i32,
     /// Whether the mask has surely been written.
     written: bool,
-    /// Whether another change of the same task may have been written before or after this one.
+    /// Whether the mask before may be the one in force afterwards: another change of the same task may have
+    /// been written before or after this one, or this one may have been refused.
     overlapped: bool,
 }
 
@@ -38,8 +42,8 @@ fn has(mask: u64, cpu: u32) -> bool {
 }
 
 impl Masks {
-    fn ask(&mut self, mask: u64, by: i32) {
-        let mut overlapped = false;
+    fn ask(&mut self, mask: u64, by: i32, dying: u64) {
+        let mut overlapped = mask & !dying == 0;
         for other in self.asks.iter_mut().filter(|other| !other.written) {
             other.overlapped = true;
             overlapped = true;
@@ -75,10 +79,11 @@ impl Masks {
             return;
         };
         let ask = &self.asks[last];
-        self.settled = Some(match (ask.overlapped, self.settled) {
-            (true, Some(before)) => before | ask.mask,
-            _ => ask.mask,
-        });
+        self.settled = if ask.overlapped {
+            self.settled.map(|before| before | ask.mask)
+        } else {
+            Some(ask.mask)
+        };
         let overlapped = ask.overlapped;
         let mut place = 0..;
         self.asks.retain(|ask| match place.next() {
@@ -99,6 +104,8 @@ impl Masks {
 #[derive(Default)]
 pub struct InMask {
     tasks: BTreeMap<i32, Masks>,
+    /// CPUs that go down or are down.
+    dying: u64,
 }
 
 const NAME: &str = "T8 inside its mask";
@@ -111,16 +118,28 @@ impl InMask {
             masks.written(asker);
         }
     }
+
+    /// A callback of hotplug: whether its CPU goes up or down.
+    fn hotplug(&mut self, cpu: u32, goes_down: bool) {
+        let bit = 1_u64.checked_shl(cpu).unwrap_or(0);
+        if goes_down {
+            self.dying |= bit;
+        } else {
+            self.dying &= !bit;
+        }
+    }
 }
 
 impl Invariant for InMask {
     fn event(&mut self, event: &Event, found: &mut Vec<Violation>) {
+        let dying = self.dying;
         match &event.data {
+            EventData::CpuhpEnter(e) => self.hotplug(e.cpu, e.target < e.idx),
             EventData::MoveAffinityEntry(e) => {
                 self.goes_on(event.pid);
                 let masks = self.tasks.entry(e.pid).or_default();
                 masks.is_on(e.task_cpu);
-                masks.ask(e.new_mask.0, event.pid);
+                masks.ask(e.new_mask.0, event.pid, dying);
             }
             EventData::SchedMigrateTask(e) => {
                 if let Some(masks) = self.tasks.get_mut(&e.pid) {
@@ -160,6 +179,7 @@ impl Invariant for InMask {
                 let Some(masks) = self.tasks.get_mut(&e.next_pid) else {
                     return;
                 };
+                masks.is_on(event.cpu);
                 if let Some(mask) = masks.allowed()
                     && !has(mask, event.cpu)
                 {
@@ -172,7 +192,6 @@ impl Invariant for InMask {
                         ),
                     });
                 }
-                masks.is_on(event.cpu);
             }
             _ => {}
         }
@@ -184,7 +203,7 @@ mod tests {
     use super::super::testing::{broken, comm, events, switch};
     use super::*;
     use crate::event::Addr;
-    use crate::events::{Mask, MoveAffinityEntry, SchedMigrateTask, StopComplete};
+    use crate::events::{CpuhpEnter, Mask, MoveAffinityEntry, SchedMigrateTask, StopComplete};
 
     /// `by` asks on CPU 1 that pid 5 be moved to `mask`.
     fn affinity(by: i32, task_cpu: u32, mask: u64) -> (u32, i32, EventData) {
@@ -198,6 +217,17 @@ mod tests {
             new_mask: Mask(mask),
         };
         (1, by, ask.into())
+    }
+
+    /// A callback of CPU `cpu` on its way to `target`.
+    fn hotplug(cpu: u32, target: i32) -> (u32, i32, EventData) {
+        let callback = CpuhpEnter {
+            cpu,
+            target,
+            idx: 100,
+            func: Addr(0),
+        };
+        (0, 1, callback.into())
     }
 
     fn complete(by: i32) -> (u32, i32, EventData) {
@@ -250,6 +280,26 @@ mod tests {
         assert_eq!(broken(InMask::default(), &rows(1)), []);
         let found = broken(InMask::default(), &rows(0));
         assert_eq!(found, [(7, "5 runs on CPU 0, its mask is 0x2".to_owned())]);
+    }
+
+    #[test]
+    fn a_mask_of_cpus_that_are_down_may_have_been_refused() {
+        let rows = |down: u32| {
+            events([
+                affinity(7, 0, 0b01),
+                complete(7),
+                hotplug(down, 0),
+                affinity(7, 0, 0b10),
+                sleeps(7),
+                hotplug(down, 200),
+                runs(1),
+                sleeps(5),
+                runs(0),
+            ])
+        };
+        assert_eq!(broken(InMask::default(), &rows(1)), []);
+        let found = broken(InMask::default(), &rows(0));
+        assert_eq!(found, [(8, "5 runs on CPU 0, its mask is 0x2".to_owned())]);
     }
 
     #[test]

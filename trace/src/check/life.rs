@@ -1,7 +1,9 @@
 //! The life of a task: made, woken for the first time, woken again after every sleep, dead once (T13, T14,
 //! T16), and numbered upwards (K1).
 //!
-//! A task that was there before the first event is taken as it comes.
+//! A task that was there before the first event is taken as it comes. A sleep that a signal may end does not
+//! begin if one is pending: the switch is printed with S all the same, and the task stays queued. What a
+//! kernel thread gets for a signal is `kthread_stop`, so a task that goes on without a wake-up has to end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +19,8 @@ enum Stage {
     Runnable,
     /// Has left its CPU to sleep.
     Asleep,
+    /// The same, unless a signal was pending.
+    Interruptible,
     /// Has passed `do_exit`, and still runs.
     Ending,
     /// Has left its CPU for the last time.
@@ -37,6 +41,8 @@ pub struct Life {
     /// By parent: its youngest child.
     children: BTreeMap<i32, i32>,
     used: BTreeSet<i32>,
+    /// Went on after an interruptible sleep without a wake-up, and has not ended: the event.
+    cancelled: BTreeMap<i32, u64>,
 }
 
 const DEAD: &str = "T13 dead once";
@@ -45,6 +51,8 @@ const WOKEN: &str = "T16 a sleep ends by a wake-up";
 const PIDS: &str = "K1 pids rise";
 /// prev_state of a task that stays runnable.
 const STAYS: [i64; 2] = [0, 0x100];
+/// prev_state of a sleep that a signal ends (TASK_INTERRUPTIBLE).
+const INTERRUPTIBLE: i64 = 1;
 /// Bits of prev_state that say that the task has ended: EXIT_DEAD, EXIT_ZOMBIE.
 const ENDED: i64 = 0x30;
 /// From here on numbers may have wrapped round.
@@ -71,11 +79,14 @@ impl Life {
         }
     }
 
-    fn switched_in(&mut self, pid: i32, broken: &mut impl FnMut(&'static str, String)) {
+    fn switched_in(&mut self, pid: i32, seq: u64, broken: &mut impl FnMut(&'static str, String)) {
         match self.tasks.get(&pid) {
             Some(Stage::New) => broken(NEW, format!("{pid} runs before its first wake-up")),
             Some(Stage::Dead) => broken(DEAD, format!("{pid} is dead, and runs")),
-            Some(Stage::Asleep) => broken(WOKEN, format!("{pid} runs after a sleep without one")),
+            Some(Stage::Asleep) => broken(WOKEN, unwoken(pid)),
+            Some(Stage::Interruptible) => {
+                self.cancelled.entry(pid).or_insert(seq);
+            }
             _ => {}
         }
         if self.tasks.get(&pid) != Some(&Stage::Ending) {
@@ -96,10 +107,10 @@ impl Life {
             }
             self.tasks.insert(pid, Stage::Dead);
         } else if !ending {
-            let stage = if STAYS.contains(&state) {
-                Stage::Runnable
-            } else {
-                Stage::Asleep
+            let stage = match state {
+                INTERRUPTIBLE => Stage::Interruptible,
+                _ if STAYS.contains(&state) => Stage::Runnable,
+                _ => Stage::Asleep,
             };
             self.tasks.insert(pid, stage);
         }
@@ -123,7 +134,8 @@ impl Invariant for Life {
             }
             EventData::SchedWakeup(e) => {
                 self.woken(e.pid, "a wake-up", &mut broken);
-                if self.tasks.get(&e.pid) == Some(&Stage::Asleep) {
+                let asleep = [Some(&Stage::Asleep), Some(&Stage::Interruptible)];
+                if asleep.contains(&self.tasks.get(&e.pid)) {
                     self.tasks.insert(e.pid, Stage::Runnable);
                 }
                 let wakings = self.wakings.entry(e.pid).or_default();
@@ -141,6 +153,7 @@ impl Invariant for Life {
             }
             EventData::SchedProcessExit(e) => {
                 let before = self.tasks.insert(e.pid, Stage::Ending);
+                self.cancelled.remove(&e.pid);
                 if before == Some(Stage::Dead) {
                     broken(DEAD, format!("{} ends a second time", e.pid));
                 }
@@ -152,12 +165,24 @@ impl Invariant for Life {
                     broken(WOKEN, format!("the idle task of CPU {} sleeps", event.cpu));
                 }
                 if e.next_pid != 0 {
-                    self.switched_in(e.next_pid, &mut broken);
+                    self.switched_in(e.next_pid, event.seq, &mut broken);
                 }
             }
             _ => {}
         }
     }
+
+    fn end(&mut self, found: &mut Vec<Violation>) {
+        found.extend(self.cancelled.iter().map(|(pid, seq)| Violation {
+            invariant: WOKEN,
+            seq: *seq,
+            what: unwoken(*pid),
+        }));
+    }
+}
+
+fn unwoken(pid: i32) -> String {
+    format!("{pid} runs after a sleep without one")
 }
 
 #[cfg(test)]
@@ -195,7 +220,7 @@ mod tests {
     #[test]
     fn a_sleep_that_nobody_ended() {
         let life = [
-            (0, 7, switch((7, 120), 1, (0, 120))),
+            (0, 7, switch((7, 120), 2, (0, 120))),
             (0, 0, switch((0, 120), 0, (7, 120))),
         ];
         assert_eq!(first(life).unwrap(), "7 runs after a sleep without one");
@@ -206,6 +231,30 @@ mod tests {
         );
         let idle = first([(0, 0, switch((0, 120), 2, (7, 120)))]);
         assert_eq!(idle.unwrap(), "the idle task of CPU 0 sleeps");
+    }
+
+    #[test]
+    fn a_sleep_that_a_signal_cancelled_is_one_of_a_task_that_ends() {
+        let left = |rows: &[(u32, i32, EventData)]| {
+            let (mut life, mut found) = (Life::default(), Vec::new());
+            for event in events(rows.iter().copied()) {
+                life.event(&event, &mut found);
+            }
+            assert_eq!(found, []);
+            life.end(&mut found);
+            found
+                .into_iter()
+                .map(|v| (v.seq, v.what))
+                .collect::<Vec<_>>()
+        };
+        let rows = [
+            (0, 7, switch((7, 120), 1, (0, 120))),
+            (0, 0, switch((0, 120), 0, (7, 120))),
+            (0, 7, exit(7)),
+        ];
+        assert_eq!(left(&rows), []);
+        let unwoken = (1, "7 runs after a sleep without one".to_owned());
+        assert_eq!(left(&rows[..2]), [unwoken]);
     }
 
     #[test]

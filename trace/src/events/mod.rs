@@ -4,6 +4,7 @@
 //! from [`FieldValue`]s; so the file format, the exporters and the documentation cannot disagree.
 
 mod boot;
+mod cpuhp;
 mod ipi;
 mod irq;
 mod moves;
@@ -12,6 +13,7 @@ mod sched;
 mod stop;
 
 pub use boot::*;
+pub use cpuhp::*;
 pub use ipi::*;
 pub use irq::*;
 pub use moves::*;
@@ -150,7 +152,7 @@ event_data! {
     RescheduleEntry, RescheduleExit, CallFunctionEntry, CallFunctionExit,
     CallFunctionSingleEntry, CallFunctionSingleExit, SchedulerTick, StopWorkQueue, StopWorkStart,
     StopWorkDone, StopComplete, MoveAffinityEntry, MoveEnqueued, MoveFallback,
-    StopMachineState, BootMilestone,
+    StopMachineState, BootMilestone, CpuhpEnter, CpuhpExit, CpuhpMultiEnter,
 }
 
 #[cfg(test)]

@@ -145,6 +145,8 @@ impl Format {
             }
             "ipi:ipi_send_cpu" => Some(IPI_SEND_CPU),
             "ipi:ipi_send_cpumask" => Some(IPI_SEND_CPUMASK),
+            "cpuhp:cpuhp_enter" | "cpuhp:cpuhp_multi_enter" => Some(CPUHP_ENTER),
+            "cpuhp:cpuhp_exit" => Some(CPUHP_EXIT),
             _ => None,
         };
         if let Some(linux) = linux {
@@ -189,6 +191,14 @@ const IPI_SEND_CPU: &str =
 /// The mask as a number: not every reader knows how to print one.
 const IPI_SEND_CPUMASK: &str =
     "\"cpumask=0x%lx callsite=%pS callback=%pS\", REC->cpumask, REC->callsite, REC->callback";
+const CPUHP_ENTER: &str = concat!(
+    "\"cpu: %04u target: %3d step: %3d (%ps)\", ",
+    "REC->cpu, REC->target, REC->idx, REC->fun"
+);
+const CPUHP_EXIT: &str = concat!(
+    "\" cpu: %04u  state: %3d step: %3d ret: %d\", ",
+    "REC->cpu, REC->state, REC->idx, REC->ret"
+);
 
 fn declare(declaration: &str, offset: usize, size: usize, signed: u8) -> String {
     format!("\tfield:{declaration};\toffset:{offset};\tsize:{size};\tsigned:{signed};\n")

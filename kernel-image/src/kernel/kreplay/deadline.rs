@@ -6,8 +6,9 @@
 //! test must stop at the limit, and what ended tasks held must be free again at the end. A broken promise is
 //! a panic. The first line after the errors tells what was checked of the system calls.
 //!
-//! Parameters: `deadline.periods` (10): periods of the first scene; the others have at most four. With two CPUs and more, tasks are pushed and
-//! pulled between them.
+//! Parameters: `deadline.periods` (10): periods of the first scene; the others have at most four.
+//! `deadline.hogs` (all): how many CPUs have an ordinary task that never sleeps. With two CPUs and more,
+//! tasks are pushed and pulled between them.
 
 mod errors;
 
@@ -273,7 +274,8 @@ extern "C" fn hog(_: VoidPtr) -> i32 {
 }
 
 fn start_hogs() {
-    for cpu in cpu_active_mask().iter() {
+    let hogs = workload_param("deadline.hogs", NR_CPUS as u64, 1..=NR_CPUS as u64);
+    for cpu in cpu_active_mask().iter().take(hogs as usize) {
         let task = match kthread_create(hog, VoidPtr::NULL, format_args!("hog/{cpu}")) {
             Ok(task) => task,
             Err(error) => fail(format_args!("no hog: {error}")),
