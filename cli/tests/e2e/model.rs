@@ -15,34 +15,28 @@ use super::support::{code, file, finish, kreplay, long, open, text};
 struct Workload {
     name: &'static str,
     append: &'static str,
-    /// How many of the seeds it gets: 1 all, 4 every fourth.
-    every: u64,
 }
 
-const fn workload(name: &'static str, append: &'static str, every: u64) -> Workload {
-    Workload {
-        name,
-        append,
-        every,
-    }
+const fn workload(name: &'static str, append: &'static str) -> Workload {
+    Workload { name, append }
 }
 
 /// The workloads; one that the kernel has and that is not here fails a test below.
 const WORKLOADS: &[Workload] = &[
-    workload("affinity", "affinity.moves=40", 1),
-    workload("balance", "balance.rounds=1 balance.ms=10", 10),
-    workload("cyclictest", "cyclictest.loops=20", 10),
-    workload("deadline", "deadline.periods=2", 10),
-    workload("fair", "", 1000),
-    workload("forkexec", "forkexec.families=6", 1),
-    workload("hackbench", "hackbench.loops=8", 1),
-    workload("hotplug", "hotplug.cycles=1", 5),
-    workload("idle", "idle.ms=5", 5),
-    workload("rcutorture", "rcutorture.updates=8", 10),
-    workload("rt", "", 5),
-    workload("schbench", "schbench.runtime_ms=6", 1),
-    workload("stopstorm", "stopstorm.rounds=14", 1),
-    workload("timers", "timers.rounds=20 timers.levels=1", 10),
+    workload("affinity", "affinity.moves=40"),
+    workload("balance", "balance.rounds=1 balance.ms=10"),
+    workload("cyclictest", "cyclictest.loops=20"),
+    workload("deadline", "deadline.periods=2 deadline.hogs=1"),
+    workload("fair", "fair.ms=200 fair.quick=1"),
+    workload("forkexec", "forkexec.families=6"),
+    workload("hackbench", "hackbench.loops=8"),
+    workload("hotplug", "hotplug.cycles=1 hotplug.pairs=2 hotplug.hogs=2"),
+    workload("idle", "idle.ms=5"),
+    workload("rcutorture", "rcutorture.updates=8"),
+    workload("rt", ""),
+    workload("schbench", "schbench.runtime_ms=6"),
+    workload("stopstorm", "stopstorm.rounds=14"),
+    workload("timers", "timers.rounds=20 timers.levels=1"),
 ];
 /// `lkdtm` crashes on purpose, and `kunit` has tests of its own.
 const ELSEWHERE: [&str; 2] = ["kunit", "lkdtm"];
@@ -135,7 +129,8 @@ fn matrix(cpus: u32) {
     let (seeds, looked_into) = if long() { (200, 20) } else { (20, 2) };
     let mut at_rest = 0;
     for workload in WORKLOADS {
-        for seed in (0..=seeds).filter(|seed| seed % workload.every == 0) {
+        // 0 is round robin.
+        for seed in 0..=seeds {
             let run = record(workload, cpus, seed);
             holds(&run);
             if seed <= looked_into {

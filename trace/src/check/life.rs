@@ -52,7 +52,7 @@ const PIDS: &str = "K1 pids rise";
 /// prev_state of a task that stays runnable.
 const STAYS: [i64; 2] = [0, 0x100];
 /// prev_state of a sleep that a signal ends (TASK_INTERRUPTIBLE).
-const INTERRUPTIBLE: i64 = 1;
+pub(super) const INTERRUPTIBLE: i64 = 1;
 /// Bits of prev_state that say that the task has ended: EXIT_DEAD, EXIT_ZOMBIE.
 const ENDED: i64 = 0x30;
 /// From here on numbers may have wrapped round.

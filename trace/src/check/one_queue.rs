@@ -1,8 +1,12 @@
 //! A task enters a queue only if it is in none and does not run, and a wake-up puts it into one (T1, T2, T5,
 //! T14).
+//!
+//! A task that a signal has kept from sleeping has never left its queue, though its switch says S: see
+//! [`super::life`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use super::life::INTERRUPTIBLE;
 use super::{Invariant, Violation};
 use crate::event::{Event, EventData};
 
@@ -11,8 +15,10 @@ use crate::event::{Event, EventData};
 pub struct OneQueue {
     queued: BTreeMap<i32, u32>,
     running: BTreeMap<u32, i32>,
-    /// Tasks that have left their CPU to sleep, and entered no queue since.
-    asleep: BTreeSet<i32>,
+    /// Tasks that have left their CPU to sleep, and entered no queue since; with their state.
+    asleep: BTreeMap<i32, i64>,
+    /// Woken out of an interruptible sleep without entering a queue, and not ended since: the event.
+    cancelled: BTreeMap<i32, u64>,
 }
 
 const TWICE: &str = "T1 in one queue";
@@ -53,7 +59,7 @@ impl Invariant for OneQueue {
             EventData::SchedSwitch(e) => {
                 if !STAYS.contains(&e.prev_state) {
                     self.queued.remove(&e.prev_pid);
-                    self.asleep.insert(e.prev_pid);
+                    self.asleep.insert(e.prev_pid, e.prev_state);
                 }
                 if let Some(cpu) = self.queued.get(&e.next_pid)
                     && *cpu != event.cpu
@@ -67,9 +73,14 @@ impl Invariant for OneQueue {
                 self.asleep.remove(&e.next_pid);
                 self.running.insert(event.cpu, e.next_pid);
             }
-            EventData::SchedWakeup(e) if self.asleep.remove(&e.pid) => {
-                broken(WOKEN, format!("{} is woken and in no queue", e.pid));
-            }
+            EventData::SchedWakeup(e) => match self.asleep.remove(&e.pid) {
+                None => {}
+                Some(INTERRUPTIBLE) => {
+                    self.cancelled.entry(e.pid).or_insert(event.seq);
+                }
+                Some(_) => broken(WOKEN, unqueued(e.pid)),
+            },
+            EventData::SchedProcessExit(e) => drop(self.cancelled.remove(&e.pid)),
             EventData::SchedProcessFork(e) => {
                 self.queued.remove(&e.child_pid);
                 self.asleep.remove(&e.child_pid);
@@ -77,6 +88,18 @@ impl Invariant for OneQueue {
             _ => {}
         }
     }
+
+    fn end(&mut self, found: &mut Vec<Violation>) {
+        found.extend(self.cancelled.iter().map(|(pid, seq)| Violation {
+            invariant: WOKEN,
+            seq: *seq,
+            what: unqueued(*pid),
+        }));
+    }
+}
+
+fn unqueued(pid: i32) -> String {
+    format!("{pid} is woken and in no queue")
 }
 
 #[cfg(test)]
@@ -104,7 +127,7 @@ mod tests {
 
     #[test]
     fn woken_by_a_waker_that_looked_too_early() {
-        let lost = [(0, 7, switch((7, 120), 1, (0, 120))), (1, 5, wakeup(7, 0))];
+        let lost = [(0, 7, switch((7, 120), 2, (0, 120))), (1, 5, wakeup(7, 0))];
         assert_eq!(found(lost), ["7 is woken and in no queue"]);
         let fine = [
             (0, 7, switch((7, 120), 1, (0, 120))),
@@ -115,6 +138,30 @@ mod tests {
             (1, 5, wakeup(7, 0)),
         ];
         assert_eq!(found(fine), [""; 0]);
+    }
+
+    #[test]
+    fn a_sleep_that_a_signal_cancelled_is_one_of_a_task_that_ends() {
+        let left = |rows: &[(u32, i32, EventData)]| {
+            let (mut queues, mut found) = (OneQueue::default(), Vec::new());
+            for event in events(rows.iter().copied()) {
+                queues.event(&event, &mut found);
+            }
+            queues.end(&mut found);
+            found
+                .into_iter()
+                .map(|v| (v.seq, v.what))
+                .collect::<Vec<_>>()
+        };
+        let rows = [
+            (0, 7, switch((7, 120), 1, (5, 120))),
+            (1, 6, wakeup(7, 0)),
+            (0, 5, switch((5, 120), 2, (7, 120))),
+            (0, 7, exit(7)),
+        ];
+        assert_eq!(left(&rows), []);
+        let lost = (1, "7 is woken and in no queue".to_owned());
+        assert_eq!(left(&rows[..3]), [lost]);
     }
 
     #[test]

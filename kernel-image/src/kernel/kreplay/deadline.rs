@@ -463,6 +463,7 @@ fn pushed_by_the_stopper() {
 
 /// Half a CPU each: as many as 95 % of all CPUs allow, and not one more.
 fn admission() {
+    all_given_back();
     let cpus = u64::from(num_active_cpus());
     let right = (cpus * 95 / 50) as usize;
     for index in 0..=right {
