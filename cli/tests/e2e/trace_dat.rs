@@ -49,7 +49,12 @@ fn line(text: &str) -> Line {
     let (seconds, ns) = time.split_once('.').unwrap();
     assert_eq!(ns.len(), 9, "{text}");
     let event = words.next().unwrap().trim_end_matches(':').to_owned();
-    let fields = words.map(|word| {
+    let mut rest: String = words.collect::<Vec<_>>().join(" ");
+    if event.starts_with("cpuhp_") {
+        // Numbers of a fixed width.
+        rest = rest.replace("= ", "=");
+    }
+    let fields = rest.split_whitespace().map(|word| {
         let (name, value) = word.split_once('=').unwrap_or_else(|| panic!("{text}"));
         (name.to_owned(), value.to_owned())
     });
@@ -74,10 +79,11 @@ fn expected(
     let mut names = schema.fields.iter();
     event.data.visit(&mut |value| {
         let field = names.next().unwrap();
-        let is_code = ["fn", "caller", "callsite", "callback"].contains(&field.name);
+        let is_code = ["fn", "fun", "caller", "callsite", "callback"].contains(&field.name);
         let text = match value {
             // trace-cmd writes numbers as the event's print fmt says.
             FieldValue::Int(v) if field.name == "target_cpu" => format!("{v:03}"),
+            FieldValue::Uint(v) if schema.name.starts_with("cpuhp:") => format!("{v:04}"),
             FieldValue::Int(v) => v.to_string(),
             FieldValue::Uint(v) if field.name.ends_with("mask") => format!("{v:#x}"),
             FieldValue::Uint(v) => v.to_string(),
