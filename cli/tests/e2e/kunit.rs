@@ -117,6 +117,8 @@ fn every_case_passes_under_round_robin() {
     for cpus in [1, 2, 3, 8] {
         all_pass(cpus, &[]);
     }
+    // CPUs that are far from each other.
+    all_pass(8, &["--topology", "packages=2,cores=2,threads=2"]);
 }
 
 #[test]

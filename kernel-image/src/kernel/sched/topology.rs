@@ -11,10 +11,15 @@
 
 pub mod build;
 
+use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
-use crate::include::linux::cpumask::{Cpumask, NR_CPUS, cpu_active, cpu_active_mask};
+use crate::include::linux::cpumask::{
+    Cpumask, NR_CPUS, cpu_active, cpu_active_mask, cpumask_any_and_distribute,
+    cpumask_any_distribute,
+};
 use crate::include::linux::mutex::Mutex;
+use crate::include::linux::rcupdate::{rcu_read_lock, rcu_read_unlock};
 use crate::include::linux::sched::topology::{
     SD_ASYM_CPUCAPACITY_FULL, SD_CLUSTER, SD_DEGENERATE_GROUPS_MASK, SD_PREFER_SIBLING,
     SD_SHARE_PKG_RESOURCES, SD_SHARED_CHILD_MASK, SD_WAKE_AFFINE, SchedDomainShared,
@@ -89,6 +94,28 @@ pub fn for_each_domain(cpu: u32) -> impl Iterator<Item = SdRef> {
         let sd = at?;
         at = sd.parent.get();
         Some(sd)
+    })
+}
+
+/// The CPU of a set that is nearest to `cpu` by the domains that wake-ups stay in; where several are as near,
+/// this one, which needs no interrupt to be preempted. How `find_lowest_rq` and `find_later_rq` end, once
+/// `cpu` itself is not in the set (ours as a function: Linux has it twice).
+pub fn nearest_cpu(mask: Cpumask, cpu: u32) -> Option<u32> {
+    let here = Some(raw_smp_processor_id()).filter(|&here| mask.test(here));
+    rcu_read_lock();
+    let near = for_each_domain(cpu)
+        .filter(|sd| sd.has(SD_WAKE_AFFINE))
+        .find_map(|sd| {
+            let span = sched_domain_span(sd);
+            here.filter(|&here| span.test(here)).or_else(|| {
+                let best = cpumask_any_and_distribute(mask, span);
+                ((best as usize) < NR_CPUS).then_some(best)
+            })
+        });
+    rcu_read_unlock();
+    near.or(here).or_else(|| {
+        let any = cpumask_any_distribute(mask);
+        ((any as usize) < NR_CPUS).then_some(any)
     })
 }
 

@@ -10,7 +10,7 @@ use crate::kernel::kreplay::kunit as ours;
 use crate::kernel::params::param;
 use crate::pr_info;
 
-const NR_SUITES: usize = 16;
+const NR_SUITES: usize = 17;
 
 /// Every suite.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
@@ -32,6 +32,7 @@ pub static kunit_suites: [&KunitSuite; NR_SUITES] = [
     &ours::mutex::suite,
     &ours::workqueue::suite,
     &ours::fork::suite,
+    &ours::topology::suite,
 ];
 
 /// Longest name and filter.

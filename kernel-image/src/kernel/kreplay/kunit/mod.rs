@@ -13,6 +13,7 @@ pub mod kthread;
 pub mod mutex;
 pub mod stop_machine;
 pub mod timers;
+pub mod topology;
 pub mod wait;
 pub mod wakeup;
 pub mod workqueue;

@@ -8,10 +8,9 @@
 
 use super::dl_entity_preempt;
 use crate::WARN_ON_ONCE;
-use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::fence::percpu::PerCpu;
 use crate::fence::void::VoidPtr;
-use crate::include::linux::cpumask::{NR_CPUS, cpumask_any_distribute};
+use crate::include::linux::cpumask::NR_CPUS;
 use crate::include::linux::preempt::{preempt_disable, preempt_enable};
 use crate::include::linux::rbtree::{
     RB_CLEAR_NODE, RB_EMPTY_NODE, RB_EMPTY_ROOT, rb_add_cached, rb_erase_cached, rb_first_cached,
@@ -31,6 +30,7 @@ use crate::kernel::sched::sched::{
     is_migration_disabled, queue_balance_callback, raw_spin_rq_lock, raw_spin_rq_unlock, same_rq,
     task_on_cpu, task_on_rq_queued, task_rq,
 };
+use crate::kernel::sched::topology::nearest_cpu;
 use core::sync::atomic::Ordering;
 
 /// How often a push looks for a CPU that stays as good as it looked.
@@ -148,16 +148,11 @@ fn find_later_rq(task: TaskRef) -> Option<u32> {
     }
     let cpu = task_cpu(task);
     let later_mask = cpudl_find(&task_rq(task).rd().cpudl, task)?;
-    // Its own is the warmest, then this one.
+    // Its own is the warmest.
     if later_mask.test(cpu) {
         return Some(cpu);
     }
-    let this_cpu = raw_smp_processor_id();
-    if later_mask.test(this_cpu) {
-        return Some(this_cpu);
-    }
-    let any = cpumask_any_distribute(later_mask);
-    ((any as usize) < NR_CPUS).then_some(any)
+    nearest_cpu(later_mask, cpu)
 }
 
 /// Finds a runqueue for the task and locks it; the task's own may be released meanwhile, and then it is

@@ -7,10 +7,9 @@
 //! Locks: the runqueue's lock; a push or pull takes another runqueue's beside it and may release its own
 //! meanwhile, so it is only done where that is allowed (balance callbacks, after a wake-up, `balance_rt`).
 
-use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::fence::percpu::PerCpu;
 use crate::fence::void::VoidPtr;
-use crate::include::linux::cpumask::{NR_CPUS, cpumask_any_distribute, nr_cpu_ids};
+use crate::include::linux::cpumask::{NR_CPUS, nr_cpu_ids};
 use crate::include::linux::irq_work::{IrqWork, irq_work_queue_on};
 use crate::include::linux::plist::{
     PlistNodeLink, plist_add, plist_del, plist_first, plist_head_empty, plist_node_init,
@@ -35,7 +34,7 @@ use crate::kernel::sched::sched::{
     raw_spin_rq_lock, raw_spin_rq_unlock, same_class, same_rq, task_on_cpu, task_on_rq_queued,
     task_rq, this_rq,
 };
-use crate::kernel::sched::topology::{sched_get_rd, sched_put_rd};
+use crate::kernel::sched::topology::{nearest_cpu, sched_get_rd, sched_put_rd};
 use crate::{WARN_ON_ONCE, container_of};
 use core::sync::atomic::Ordering;
 
@@ -144,16 +143,11 @@ fn find_lowest_rq(task: TaskRef) -> Option<u32> {
     }
     let cpu = task_cpu(task);
     let lowest_mask = cpupri_find(&task_rq(task).rd().cpupri, task)?;
-    // Its own is the warmest, then this one.
+    // Its own is the warmest.
     if lowest_mask.test(cpu) {
         return Some(cpu);
     }
-    let this_cpu = raw_smp_processor_id();
-    if lowest_mask.test(this_cpu) {
-        return Some(this_cpu);
-    }
-    let any = cpumask_any_distribute(lowest_mask);
-    ((any as usize) < NR_CPUS).then_some(any)
+    nearest_cpu(lowest_mask, cpu)
 }
 
 fn pick_next_pushable_task(rq: RqRef) -> Option<TaskRef> {
