@@ -38,7 +38,7 @@ fn nearest(test: &Kunit) {
             // No domain of the CPU has one of the set and not the one that was found.
             let found = found.unwrap_or(cpu);
             let mut reaching =
-                for_each_domain(cpu).filter(|sd| sched_domain_span(*sd).intersects(far));
+                for_each_domain(cpu).filter(|sd| sched_domain_span(sd).intersects(far));
             KUNIT_EXPECT_TRUE!(test, reaching.all(|sd| sched_domain_span(sd).test(found)));
         }
         KUNIT_EXPECT_EQ!(test, nearest_cpu(Cpumask::EMPTY, cpu), None);
