@@ -8,6 +8,7 @@
 //! kernel lacks the function or an older kreplay recorded it, is named and not made up.
 
 pub mod chart;
+mod docs;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -486,25 +487,29 @@ impl BootReport {
                     "milestones: entries of functions, first events and switches of CPUs, lines of the console (time in s)",
                     MILESTONE,
                     &self.milestones,
-                ),
+                )
+                .with_docs(docs::MILESTONES),
                 Table::new(
                     "threads",
                     format!("{} creations of threads", self.creations.len()),
                     CREATION,
                     &self.creations,
-                ),
+                )
+                .with_docs(docs::THREADS),
                 Table::new(
                     "thread_chains",
                     "the call chains of the creations, the outermost function first",
                     WAYS,
                     &self.ways,
-                ),
+                )
+                .with_docs(docs::WAYS),
                 Table::new(
                     "calls",
                     "the calls that led to each milestone (time in s)",
                     CHAIN,
                     &chains,
                 )
+                .with_docs(docs::CALLS)
                 .with_layout(tree(&chains)),
             ],
             notes: self.notes.clone(),

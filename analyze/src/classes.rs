@@ -7,6 +7,8 @@
 //! machine's own clocks and counts where the recording has its end. Interrupts count for the task they
 //! interrupt.
 
+mod docs;
+
 use trace::event::EventData;
 
 use crate::Error;
@@ -329,8 +331,9 @@ impl ClassesReport {
                     format!("time of each CPU by scheduling class, {until}"),
                     COLUMNS,
                     &rows,
-                ),
-                Table::new("shares", "all CPUs together", SHARES, &shares),
+                )
+                .with_docs(docs::CPUS),
+                Table::new("shares", "all CPUs together", SHARES, &shares).with_docs(docs::SHARES),
             ],
             notes: vec![
                 "boot: until the CPU's first switch; before: until its first event, when the first CPU had not \

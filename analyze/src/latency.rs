@@ -5,6 +5,8 @@
 //! are asked for. What perf has not: the event and the CPU of each maximum, percentiles by class, and the
 //! proofs behind the three footers that perf prints only when something is wrong.
 
+mod docs;
+
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -401,13 +403,16 @@ impl LatencyReport {
             false => "tasks by name (name:(n) is n tasks; -p keeps them apart)",
         };
         let tables = vec![
-            Table::new("latency", title, ROWS, &self.rows).with_layout(self.layout()),
+            Table::new("latency", title, ROWS, &self.rows)
+                .with_docs(docs::ROWS)
+                .with_layout(self.layout()),
             Table::new(
                 "classes",
                 "delays by scheduling class (max at and event: the switch that ended it)",
                 GROUPS,
                 &self.groups,
-            ),
+            )
+            .with_docs(docs::CLASSES),
         ];
         let notes = vec![
             format!(

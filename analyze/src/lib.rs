@@ -23,6 +23,7 @@ pub mod boot;
 pub mod causal;
 pub mod class;
 pub mod classes;
+mod define;
 pub mod delays;
 pub mod diff;
 pub mod distribution;

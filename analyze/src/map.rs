@@ -145,6 +145,24 @@ const COLUMNS: &[Col<Line>] = &[
     }),
 ];
 
+/// Column and sentence.
+const DOCS: &[(&str, &str)] = &[
+    ("table", "One row a switch, by causal time."),
+    ("time_ns", "Causal time of seq."),
+    ("seq", "The sched_switch."),
+    ("cpu", "The CPU that switches."),
+    (
+        "short",
+        "The short name of the task that comes; . is the idle task, - another than those asked for.",
+    ),
+    ("comm", "Name of the task that comes."),
+    ("tid", "Pid of the task that comes."),
+    (
+        "map",
+        "The short name of each CPU's task, with * before the CPU that switches.",
+    ),
+];
+
 impl Picture<'_> {
     fn wants(&self, cpu: u32) -> bool {
         let cpus = self.options.cpus.as_ref();
@@ -262,7 +280,7 @@ impl Streamed for Map<'_> {
             true => "a column for each CPU that has switched (time in s)",
             false => "a column for each CPU (time in s)",
         };
-        Table::new("map", title, COLUMNS, &[])
+        Table::new("map", title, COLUMNS, &[]).with_docs(DOCS)
     }
 
     fn others(&self) -> &'static [&'static str] {

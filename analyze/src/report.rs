@@ -5,7 +5,7 @@ use std::io::Write;
 use crate::causal::Walked;
 use crate::source::RunInfo;
 use crate::table::{Table, Value};
-use crate::{Error, render};
+use crate::{Error, define, render};
 
 /// How a report is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +61,20 @@ pub trait Streamed {
             Format::Json => render::json::stream(self, &first, options, out),
             Format::Csv => render::csv::stream(self, &first, options, out),
         }
+    }
+
+    /// Writes what the columns mean, and no rows.
+    fn define(
+        &self,
+        format: Format,
+        options: &Options,
+        out: &mut dyn Write,
+    ) -> Result<Report, Error> {
+        // What comes after the first table is known after the pass only.
+        let mut report = self.run(&mut |_| Ok(()))?;
+        report.tables.insert(0, self.table());
+        report.define(format, options, out)?;
+        Ok(report)
     }
 }
 
@@ -126,6 +140,16 @@ impl Report {
             Format::Json => render::json::write(self, options, out),
             Format::Csv => render::csv::write(self, options, out),
         }
+    }
+
+    /// Writes what the columns mean, and no rows.
+    pub fn define(
+        &self,
+        format: Format,
+        options: &Options,
+        out: &mut dyn Write,
+    ) -> Result<(), Error> {
+        define::write(self, format, options, out)
     }
 
     /// Whether every identity holds. A report of which one does not hold is not to be believed.

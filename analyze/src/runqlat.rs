@@ -4,6 +4,8 @@
 //! are powers of two of whole microseconds or milliseconds; BCC shows 0 and 1 as one bucket, bpftrace as
 //! two. Both are printed from the same counts.
 
+mod docs;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Error;
@@ -360,8 +362,10 @@ impl RunqlatReport {
                     BUCKETS,
                     &rows,
                 )
+                .with_docs(docs::BUCKETS)
                 .with_layout(layout),
-                Table::new("delays", "the delays behind it", DELAYS, &self.histograms),
+                Table::new("delays", "the delays behind it", DELAYS, &self.histograms)
+                    .with_docs(docs::DELAYS),
             ],
             notes: vec![
                 format!(

@@ -9,6 +9,7 @@
 //! perf itself begins the sch delay of a preempted task at the preemption since 6.11; older ones show 0.
 
 mod account;
+mod docs;
 mod line;
 mod summary;
 
@@ -269,6 +270,7 @@ impl Streamed for Timehist<'_> {
             COLUMNS,
             &[],
         )
+        .with_docs(docs::ROWS)
         .with_layout(Layout {
             head: line::head(&self.options, cpus),
             ..Layout::default()

@@ -132,6 +132,9 @@ pub struct ReportArgs {
     /// Print this table only; csv has room for one and takes the first by default
     #[arg(long, value_name = "NAME")]
     pub table: Option<String>,
+    /// Say what each column means and what it is counted in, in the place of the rows
+    #[arg(long)]
+    pub define: bool,
 }
 
 /// `ps`.

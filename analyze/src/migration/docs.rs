@@ -101,3 +101,44 @@ pub(super) const MOVES: &[(&str, &str)] = &[
         "The event that ended it; if open, the last event of the recording.",
     ),
 ];
+
+/// Column and sentence.
+pub(super) const SUMMARY: &[(&str, &str)] = &[
+    (
+        "table",
+        "How long moves took, by path, cause and pair of CPUs; placements are a group of their own.",
+    ),
+    ("group", "Which moves."),
+    ("moves", "Number of moves."),
+    (
+        "count",
+        "Those that ended because the task ran at the destination; the percentiles and the maximum are of their total_ns.",
+    ),
+    ("max_time_ns", "Causal time of that move's end."),
+    (
+        "max_seq",
+        "The sched_migrate_task of the move with the largest value; of a placement its sched_wakeup_new.",
+    ),
+];
+
+/// Column and sentence.
+pub(super) const PHASES: &[(&str, &str)] = &[
+    (
+        "table",
+        "How long each phase of the moves took that ended because the task ran.",
+    ),
+    ("phase", "The phase."),
+    (
+        "above_zero",
+        "Number of moves in which it was longer than 0.",
+    ),
+    (
+        "count",
+        "Number of moves; the percentiles and the maximum are of the phase in each, 0 included.",
+    ),
+    ("max_time_ns", "Causal time of that move's end."),
+    (
+        "max_seq",
+        "The sched_migrate_task of the move with the largest value; of a placement its sched_wakeup_new.",
+    ),
+];

@@ -209,7 +209,7 @@ fn totals(rows: &[Move]) -> Table {
     lines.push(line("placements".into(), placed));
     let title =
         "from begin to the first run at the destination; only moves that ran are in percentiles";
-    Table::new("summary", title, TOTALS, &lines)
+    Table::new("summary", title, TOTALS, &lines).with_docs(docs::SUMMARY)
 }
 
 fn phases(rows: &[Move]) -> Table {
@@ -226,7 +226,7 @@ fn phases(rows: &[Move]) -> Table {
         })
         .collect();
     let title = "where the time of the moves that ran went (placements not counted)";
-    Table::new("phases", title, PHASES, &lines)
+    Table::new("phases", title, PHASES, &lines).with_docs(docs::PHASES)
 }
 
 pub(super) fn report(report: &MigrationReport) -> Report {

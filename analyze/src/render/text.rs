@@ -188,7 +188,7 @@ pub(crate) fn micros(ns: u64) -> String {
 }
 
 /// Writes words in lines of at most 118 characters, each after `prefix`.
-fn write_wrapped(text: &str, prefix: &str, out: &mut dyn Write) -> Result<(), Error> {
+pub(crate) fn write_wrapped(text: &str, prefix: &str, out: &mut dyn Write) -> Result<(), Error> {
     let mut line = String::new();
     for word in text.split(' ') {
         if !line.is_empty() && line.len() + word.len() + prefix.len() > 117 {

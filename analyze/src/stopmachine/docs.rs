@@ -124,3 +124,24 @@ pub(super) const STATES: &[(&str, &str)] = &[
         "How far causal time lies after the raw clock, at the farther of the two.",
     ),
 ];
+
+/// Column and sentence.
+pub(super) const TIMES: &[(&str, &str)] = &[
+    (
+        "table",
+        "How long the requests took and how far apart their participants were.",
+    ),
+    (
+        "metric",
+        "total, gather, fn: total_ns, gather_ns, fn_ns of the table stop_machine; skew: of each state; irqs-off: of each participant.",
+    ),
+    (
+        "count",
+        "Number of requests that have it; of irqs-off the number of participants.",
+    ),
+    ("max_time_ns", "Causal time of max_seq."),
+    (
+        "max_seq",
+        "The request's first stop_work_queue; of irqs-off the participant's enter of DISABLE_IRQ.",
+    ),
+];

@@ -313,7 +313,8 @@ pub(super) fn report(report: &StopMachineReport) -> Report {
                 "how long (max at and event: the queueing; of irqs-off: the enter of DISABLE_IRQ)",
                 TIMES,
                 &times(requests),
-            ),
+            )
+            .with_docs(docs::TIMES),
             Table::new(
                 "participants",
                 "what each participant's run is made of (us): a state is from its enter to the next",

@@ -99,3 +99,106 @@ pub(super) const WORKS: &[(&str, &str)] = &[
         "The waiter's switch-in; released_seq if it was running.",
     ),
 ];
+
+/// Column and sentence.
+pub(super) const TIMES: &[(&str, &str)] = &[
+    ("table", "How long each part of a work took."),
+    (
+        "metric",
+        "The part: queue>wake is queue_to_wake_ns of stopper_works and so on; queue>start is the sum of the first two.",
+    ),
+    ("count", "Number of works that have it."),
+    ("max_time_ns", "Causal time of that work's queueing."),
+    (
+        "max_seq",
+        "The stop_work_queue of the work with the largest value.",
+    ),
+];
+
+/// Column and sentence.
+pub(super) const GROUPS: &[(&str, &str)] = &[
+    (
+        "table",
+        "The works by function and caller, outcome, victim and victim's class.",
+    ),
+    (
+        "group",
+        "Which works; fn A <- B is the function A asked for by B.",
+    ),
+    ("works", "Number of works."),
+    (
+        "run_p50_ns",
+        "Half of their run_ns are not larger; by nearest rank, from 2 values on.",
+    ),
+    ("run_max_ns", "The largest run_ns, the first of equal ones."),
+    (
+        "max_seq",
+        "The stop_work_queue of the work with the largest run_ns.",
+    ),
+    ("lost_ns", "The sum of their victim_lost_ns."),
+];
+
+/// Column and sentence.
+pub(super) const GUARANTEE: &[(&str, &str)] = &[
+    (
+        "table",
+        "The work that waited longest from its queueing to its start; the four parts sum to the wait.",
+    ),
+    ("time_ns", "Causal time of work_queue_seq."),
+    ("cpu", "The stopper's CPU."),
+    ("fn", "The function that the stopper ran."),
+    ("queue_to_start_ns", "The wait."),
+    (
+        "queue_to_wake_ns",
+        "From the queueing to the stopper's wake-up; 0 if the stopper was awake.",
+    ),
+    ("wake_to_in_ns", "From there to the stopper's switch-in."),
+    (
+        "earlier_works_ns",
+        "From there to the done of the work before it in the same episode.",
+    ),
+    ("in_to_start_ns", "From there to the start."),
+    ("work_queue_seq", "Its stop_work_queue."),
+    ("work_start_seq", "Its stop_work_start."),
+];
+
+/// Column and sentence.
+pub(super) const OVERHEAD: &[(&str, &str)] = &[
+    (
+        "table",
+        "Times that a stopper was switched in and ran no work.",
+    ),
+    ("time_ns", "Causal time of begin_seq."),
+    ("cpu", "The CPU whose stopper it is."),
+    (
+        "on_cpu",
+        "The CPU that it ran on: another one only before it was bound to its own.",
+    ),
+    ("overhead_ns", "From the switch-in to the switch-out."),
+    ("insns", "Instructions that the CPU retired in it."),
+    ("begin_seq", "The sched_switch that it came in with."),
+    ("end_seq", "The sched_switch that it left with."),
+];
+
+/// Column and sentence.
+pub(super) const BALANCE: &[(&str, &str)] = &[
+    (
+        "table",
+        "One row a CPU; the five columns after occupancy_ns sum to it.",
+    ),
+    ("cpu", "The CPU."),
+    ("works", "Works that its stopper has done."),
+    ("episodes", "Times that its stopper was switched in."),
+    ("occupancy_ns", "Time that its stopper was on a CPU."),
+    (
+        "lost_ns",
+        "Of it: while a victim was runnable and did not run.",
+    ),
+    ("idle_ns", "Of it: on a CPU that was idle before."),
+    ("blocked_ns", "Of it: after a task that had gone to sleep."),
+    (
+        "elsewhere_ns",
+        "Of it: while the victim ran elsewhere, slept or had exited.",
+    ),
+    ("overhead_ns", "Of it: episodes without a work."),
+];

@@ -201,6 +201,7 @@ fn times(works: &[Work]) -> Table {
         TIMES,
         &lines,
     )
+    .with_docs(docs::TIMES)
 }
 
 /// Works with something in common.
@@ -262,6 +263,7 @@ fn groups(works: &[Work]) -> Table {
         GROUPS,
         &lines,
     )
+    .with_docs(docs::GROUPS)
 }
 
 const TOTALS: &[Col<CpuTotal>] = &[
@@ -366,19 +368,22 @@ pub(super) fn report(report: &StopperReport) -> Report {
                 "the longest wait from queueing to start, and its parts",
                 GUARANTEE,
                 &guarantee,
-            ),
+            )
+            .with_docs(docs::GUARANTEE),
             Table::new(
                 "overhead",
                 "episodes without a work, also those before it is bound to its cpu (on: where it ran)",
                 OVERHEAD,
                 &report.overhead,
-            ),
+            )
+            .with_docs(docs::OVERHEAD),
             Table::new(
                 "balance",
                 "where the stoppers' time on their CPUs comes from (us)",
                 TOTALS,
                 &report.totals,
-            ),
+            )
+            .with_docs(docs::BALANCE),
         ],
         notes: vec![
             TOO_FEW.to_owned(),

@@ -2,7 +2,7 @@
 
 use super::account::{Account, Accounts};
 use super::line::{COMM_WIDTH, sched_time};
-use super::{Options, Show};
+use super::{Options, Show, docs};
 use crate::names;
 use crate::table::Kind::{Duration, Event, Instant, Number, Text};
 use crate::table::Shown::{Everywhere, Machine};
@@ -56,12 +56,18 @@ pub(super) fn tables(accounts: &Accounts, options: &Options, cpus: u32) -> Vec<T
         (_, true) => "Wait-time summary",
         _ => "Runtime summary",
     };
-    let summary = Table::new("summary", title, TASKS, &tasks).with_layout(layout);
+    let summary = Table::new("summary", title, TASKS, &tasks)
+        .with_docs(docs::SUMMARY)
+        .with_layout(layout);
     let mut tables = vec![summary];
     // As in perf: with a filter the idle times would stand beside run times that are not all there.
     if options.tasks.is_none() || options.has(Show::Idle) {
         let layout = idle_layout(&tasks, &idle, window_ns, cpus);
-        tables.push(Table::new("idle", "Idle stats", IDLE, &idle).with_layout(layout));
+        tables.push(
+            Table::new("idle", "Idle stats", IDLE, &idle)
+                .with_docs(docs::IDLE)
+                .with_layout(layout),
+        );
     }
     tables
 }

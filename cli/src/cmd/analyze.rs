@@ -46,7 +46,10 @@ pub fn print(report: &Report, args: &ReportArgs, rows: Rows) -> anyhow::Result<E
         table: args.table.clone(),
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
-    written(report.render(args.format.into(), &options, &mut out))?;
+    written(match args.define {
+        true => report.define(args.format.into(), &options, &mut out),
+        false => report.render(args.format.into(), &options, &mut out),
+    })?;
     written(out.flush().map_err(Into::into))?;
     Ok(verdict(report))
 }

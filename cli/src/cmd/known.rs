@@ -140,7 +140,10 @@ fn stream(report: &dyn Streamed, args: &ReportArgs) -> anyhow::Result<Exit> {
         table: args.table.clone(),
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let rest = written(report.render(args.format.into(), &options, &mut out))?;
+    let rest = written(match args.define {
+        true => report.define(args.format.into(), &options, &mut out),
+        false => report.render(args.format.into(), &options, &mut out),
+    })?;
     written(out.flush().map_err(Into::into))?;
     Ok(verdict(&rest))
 }

@@ -186,6 +186,57 @@ const DOCS: &[(&str, &str)] = &[
     ("work_start_seq", "Its stop_work_start."),
 ];
 
+/// What each column of the pieces means.
+const PIECES: &[(&str, &str)] = &[
+    (
+        "table",
+        "The pieces of each of the longest waits, in order and without gaps.",
+    ),
+    ("rank", "The wait, by its rank in the table guarantee."),
+    ("cpu", "The stopper's CPU."),
+    (
+        "part",
+        "What the time went to: one of the seven parts of docs/definitions.md, section 4.",
+    ),
+    (
+        "after_ns",
+        "From the work's queueing to where the piece begins.",
+    ),
+    ("ns", "How long it is."),
+    (
+        "who",
+        "The asking task, the interrupted or running task, the handler, or the earlier work's function.",
+    ),
+    (
+        "begin_seq",
+        "The event that it begins at; for an interrupt that is due, its sending.",
+    ),
+    ("end_seq", "The event that it ends at, likewise."),
+];
+
+/// What each column of the parts means.
+const PARTS: &[(&str, &str)] = &[
+    (
+        "table",
+        "The seven parts, and the waits of all works together.",
+    ),
+    ("part", "The part."),
+    (
+        "works",
+        "Number of works whose wait has any of it; the percentiles and the maximum are of those.",
+    ),
+    ("sum_ns", "Its time in all waits."),
+    (
+        "share",
+        "The part of the time of all waits that it is, in percent.",
+    ),
+    ("max_time_ns", "Causal time of that work's queueing."),
+    (
+        "max_seq",
+        "The stop_work_queue of the work with the largest value.",
+    ),
+];
+
 pub(super) fn report(found: &Guarantee) -> Report {
     let ranked: Vec<Ranked<'_>> = (1..)
         .zip(&found.waits)
@@ -248,7 +299,8 @@ pub(super) fn report(found: &Guarantee) -> Report {
                 "what each of them was made of, in order (after: since the queueing)",
                 &pieces(),
                 &members,
-            ),
+            )
+            .with_docs(PIECES),
             Table::new(
                 "parts",
                 format!(
@@ -257,7 +309,8 @@ pub(super) fn report(found: &Guarantee) -> Report {
                 ),
                 &parts(),
                 &shares,
-            ),
+            )
+            .with_docs(PARTS),
         ],
         notes,
         checks: found.checks.clone(),
