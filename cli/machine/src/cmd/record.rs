@@ -67,10 +67,14 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<Exit> {
 /// The recording may not replace a file that it is made from.
 fn refuse_input_as_output(args: &RecordArgs) -> anyhow::Result<()> {
     let files = &args.scenario.guest;
+    // `-` is standard input, and no file of that name.
+    let typed = args.scenario.input.as_ref();
+    let typed = typed.filter(|path| path.as_os_str() != "-");
     let inputs = [
-        (&files.kernel, "the kernel to boot"),
-        (&files.debug, "the file with the kernel's names"),
-        (&files.initrd, "the initial RAM disk"),
+        (files.kernel.as_ref(), "the kernel to boot"),
+        (files.debug.as_ref(), "the file with the kernel's names"),
+        (files.initrd.as_ref(), "the initial RAM disk"),
+        (typed, "what is to be typed"),
     ];
     for (path, what) in inputs {
         if let Some(path) = path
@@ -110,8 +114,8 @@ fn lacked(end: &EndOfRun) -> Option<String> {
     (!all.is_empty()).then(|| all.join(", "))
 }
 
-/// A line each: what was written, what ran, how it ended, what it lacked (if anything), how long it
-/// took, and the hashes.
+/// A line each: what was written, what ran, how it ended and how long it took, what it lacked (if
+/// anything), and the hashes.
 fn summary(
     args: &RecordArgs,
     scenario: &Scenario,
@@ -149,20 +153,17 @@ fn summary(
     )?;
     writeln!(
         out,
-        "ended: {how} at {}.{:06} s virtual, {insns} instructions, {} late IPIs",
+        "ended: {how} at {}.{:06} s virtual, {insns} instructions, {} late IPIs; \
+         host: {:.2} s, {:.0} million a second",
         end.cycles / 1_000_000_000,
         end.cycles % 1_000_000_000 / 1000,
-        end.late_ipis
+        end.late_ipis,
+        took.as_secs_f64(),
+        insns as f64 / took.as_secs_f64() / 1e6
     )?;
     if let Some(lacked) = lacked(end) {
         writeln!(out, "not emulated: {lacked}")?;
     }
-    writeln!(
-        out,
-        "host: {:.2} s, {:.0} million instructions a second",
-        took.as_secs_f64(),
-        insns as f64 / took.as_secs_f64() / 1e6
-    )?;
     writeln!(out, "sha256: {} (events)", end.stream_sha256)?;
     writeln!(out, "sha256: {} (machine)", end.machine_digest)?;
     Ok(())
