@@ -11,6 +11,8 @@ mod show;
 
 use std::io::Write;
 
+use trace::state::Frame;
+
 use crate::Error;
 use crate::report::{Footer, Format};
 use crate::source::{RunInfo, Source};
@@ -63,6 +65,27 @@ impl Diff {
     /// The first difference, if there is one among the events.
     pub fn first(&self) -> Option<&Difference> {
         self.first.as_ref()
+    }
+
+    /// For A and for B: the number of the first differing event, if the recording has no stack for it. Who
+    /// can execute the run again has one, for [`give_stack`](Diff::give_stack).
+    pub fn without_stack(&self) -> [Option<u64>; 2] {
+        let lacking = |side: usize| {
+            let first = self.first.as_ref()?;
+            first.sides[side].lacks_stack().then_some(first.seq)
+        };
+        [lacking(0), lacking(1)]
+    }
+
+    /// Shows this stack, innermost first, at the first differing event of A (0) or B (1), if the recording
+    /// has none.
+    pub fn give_stack(&mut self, side: usize, stack: &[Frame]) {
+        let sides = self.first.as_mut().map(|first| &mut first.sides);
+        if let Some(side) = sides.and_then(|sides| sides.get_mut(side))
+            && side.lacks_stack()
+        {
+            side.stack = first::stack_of(stack);
+        }
     }
 
     /// The numbers of both, side by side.

@@ -7,6 +7,8 @@ use analyze::report::{Format, Options};
 use analyze::timeline::{Who, Window};
 use analyze::{migration, plot, stopper, timeline};
 use support::*;
+use trace::krec::Symbol;
+use trace::state::Frame;
 use trace::time_arg::TimeArg;
 
 fn rendered(report: &analyze::report::Report, format: Format, options: &Options) -> String {
@@ -283,6 +285,54 @@ fn a_shorter_recording_differs_and_a_cut_one_cannot_be_compared() {
     assert!(matches!(verdict, Verdict::CannotCompare(_)));
     let (verdict, _) = diff_text(&cut, &a);
     assert!(matches!(verdict, Verdict::CannotCompare(_)));
+}
+
+/// B's event has no stack; A has no event that could have one. What was read elsewhere is shown as what was
+/// recorded is, and does not take the place of a recorded stack.
+#[test]
+fn a_stack_that_was_not_recorded_can_be_given() {
+    let a = worked_example();
+    let mut b = worked_example();
+    b.at(1, 16_000).ipi_entry();
+    let mut diff = compare(&a, &b).expect("good");
+    assert_eq!(diff.without_stack(), [None, Some(16)]);
+    let stack = |name: &str| {
+        let symbol = Symbol {
+            name: name.into(),
+            offset: 0x21,
+            file: Some("kernel/smp.rs".into()),
+            line: Some(7),
+            inlined: Vec::new(),
+        };
+        let known = Frame {
+            addr: 0x8021,
+            symbol: Some(symbol),
+        };
+        let unknown = Frame {
+            addr: 0x9000,
+            symbol: None,
+        };
+        [known, unknown]
+    };
+    diff.give_stack(0, &stack("of_nothing"));
+    diff.give_stack(1, &stack("sysvec_reschedule"));
+    diff.give_stack(1, &stack("too_late"));
+    diff.give_stack(2, &stack("of_nobody"));
+    assert_eq!(diff.without_stack(), [None, None]);
+    let mut out = Vec::new();
+    diff.render(Format::Text, &mut out)
+        .expect("a Vec takes all");
+    let text = String::from_utf8(out).expect("text");
+    let lines = "     sysvec_reschedule+0x21 (kernel/smp.rs:7)\n     0x9000\n";
+    assert!(text.contains(lines), "{text}");
+    for other in [
+        "no stack is recorded",
+        "of_nothing",
+        "too_late",
+        "of_nobody",
+    ] {
+        assert!(!text.contains(other), "{text}");
+    }
 }
 
 #[test]

@@ -23,12 +23,37 @@ pub fn execute(command: &str, args: Vec<OsString>) -> anyhow::Result<Exit> {
 /// Executes `kreplay-machine command args...` and waits: its exit code, and what it wrote to its
 /// standard output. Its errors and its progress go where ours go.
 pub fn ask(command: &str, args: &[OsString]) -> anyhow::Result<(u8, String)> {
+    let answer = execute_to_end(command, args, Stdio::inherit())?;
+    Ok((answer.code, answer.text))
+}
+
+/// The same for something that one can do without: what it wrote to its standard output, and its
+/// failure is an error here, with what it said.
+pub fn try_ask(command: &str, args: &[OsString]) -> anyhow::Result<String> {
+    let answer = execute_to_end(command, args, Stdio::piped())?;
+    match answer.code {
+        0 => Ok(answer.text),
+        code => Err(match reason(&answer.said) {
+            Some(reason) => anyhow!("{reason}"),
+            None => anyhow!("kreplay-machine {command} ended with exit code {code}"),
+        }),
+    }
+}
+
+/// What came of an execution.
+struct Answer {
+    code: u8,
+    text: String,
+    said: String,
+}
+
+fn execute_to_end(command: &str, args: &[OsString], errors: Stdio) -> anyhow::Result<Answer> {
     let path = path()?;
     let output = Command::new(&path)
         .arg(command)
         .args(args)
         .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
+        .stderr(errors)
         .output()
         .with_context(|| format!("cannot execute {}", path.display()))?;
     let code = match output.status.code() {
@@ -37,7 +62,18 @@ pub fn ask(command: &str, args: &[OsString]) -> anyhow::Result<(u8, String)> {
     };
     let text = String::from_utf8(output.stdout)
         .with_context(|| format!("{} wrote no text", path.display()))?;
-    Ok((code, text))
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ok(Answer { code, text, said })
+}
+
+/// Of what it said, the error: the last line that is one, without the name before it.
+fn reason(said: &str) -> Option<&str> {
+    let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let named = lines().filter_map(|line| {
+        let error = line.strip_prefix("kreplay: ");
+        error.or_else(|| line.strip_prefix("error: "))
+    });
+    named.last().or_else(|| lines().last())
 }
 
 fn become_machine(command: &str, args: &[OsString]) -> anyhow::Result<Infallible> {
@@ -70,6 +106,18 @@ fn choose(chosen: Option<OsString>, beside: &Path) -> anyhow::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reason_is_the_last_error_that_was_said() {
+        let said = "kreplay: boot.krec is incomplete\nkreplay: no image\n\n";
+        assert_eq!(reason(said), Some("no image"));
+        assert_eq!(
+            reason("error: what is `state`?\n\nUsage: x\n"),
+            Some("what is `state`?")
+        );
+        assert_eq!(reason("Killed\n"), Some("Killed"));
+        assert_eq!(reason("\n"), None);
+    }
 
     #[test]
     fn the_variable_wins_over_the_place_and_a_missing_file_is_named() {

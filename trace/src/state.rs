@@ -1,11 +1,13 @@
 //! The kernel's scheduler at one instant, as a value: every task, every runqueue in pick order, every
-//! stopper's works.
+//! stopper's works, and at an event the calls that led to it.
 //!
 //! `trace-live` reads it from a machine that stands still, `kreplay-machine` writes it down as a line
 //! of JSON, and `kreplay` prints it. Numbers are the kernel's own, unless a field says that it is
 //! computed; `None` is a field that this kernel does not have, or a thing that is not there.
 
 use serde::{Deserialize, Serialize};
+
+use crate::krec::Symbol;
 
 /// The scheduler at an instant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +21,19 @@ pub struct State {
     /// The sets of CPUs, of a kernel that keeps them in plain words.
     #[serde(default)]
     pub masks: Option<CpuMasks>,
+    /// At an event: the call stack of its CPU, innermost first, as a recording has it of the events whose
+    /// stack it holds. Empty between two windows.
+    #[serde(default)]
+    pub stack: Vec<Frame>,
+}
+
+/// A place on a call stack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frame {
+    /// Where the CPU is, or where a call returns to.
+    pub addr: u64,
+    /// What is there, if the image knows.
+    pub symbol: Option<Symbol>,
 }
 
 /// The kernel's sets of CPUs, bit n = CPU n.
@@ -289,5 +304,55 @@ impl State {
     /// Reads a line; the error says what is wrong with it.
     pub fn from_line(line: &str) -> Result<State, serde_json::Error> {
         serde_json::from_str(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(stack: Vec<Frame>) -> State {
+        State {
+            at: Instant {
+                cycles: 1000,
+                event: Some(7),
+                events_before: 7,
+                clocks: vec![None],
+            },
+            cpus: Vec::new(),
+            tasks: Vec::new(),
+            masks: None,
+            stack,
+        }
+    }
+
+    #[test]
+    fn a_line_is_read_as_it_was_written() {
+        let written = with(vec![
+            Frame {
+                addr: 0x8010,
+                symbol: Some(Symbol {
+                    name: "schedule".to_owned(),
+                    offset: 0x10,
+                    file: Some("kernel/sched/core.rs".to_owned()),
+                    line: Some(7),
+                    inlined: Vec::new(),
+                }),
+            },
+            Frame {
+                addr: 0x9000,
+                symbol: None,
+            },
+        ]);
+        assert_eq!(State::from_line(&written.to_line()).unwrap(), written);
+    }
+
+    #[test]
+    fn a_line_without_a_stack_has_none() {
+        let written = with(Vec::new());
+        let line = written.to_line();
+        let older = line.replace(",\"stack\":[]", "");
+        assert_ne!(older, line);
+        assert_eq!(State::from_line(&older).unwrap(), written);
     }
 }

@@ -1,6 +1,8 @@
 //! The first event in which two recordings differ, with the stack and the runqueues of both sides.
 
 use trace::event::{Addr, Event, FieldType, FieldValue, StackId};
+use trace::krec::Symbol;
+use trace::state::Frame;
 
 use crate::Error;
 use crate::names;
@@ -16,6 +18,13 @@ pub struct Side {
     pub stack: Vec<String>,
     /// The runqueues before it.
     pub runqueues: Vec<RunQueue>,
+}
+
+impl Side {
+    /// Whether there is an event, and the recording has no stack for it.
+    pub fn lacks_stack(&self) -> bool {
+        self.event.is_some() && self.stack.is_empty()
+    }
 }
 
 /// The first difference.
@@ -180,19 +189,31 @@ pub(crate) fn describe(source: &dyn Source, event: &Event) -> String {
 /// A call stack as lines `function+0xoffset (file:line)`.
 pub(crate) fn stack(source: &dyn Source, stack: Option<StackId>) -> Vec<String> {
     let Some(id) = stack else { return Vec::new() };
-    let line = |addr: &Addr| match source.symbol(*addr) {
-        None => addr.to_string(),
-        Some(symbol) => {
-            let at = match (&symbol.file, symbol.line) {
-                (Some(file), Some(line)) => format!(" ({file}:{line})"),
-                _ => String::new(),
-            };
-            format!(
-                "{}+{:#x}{at}",
-                names::linux_name(&symbol.name),
-                symbol.offset
-            )
-        }
+    let addrs = source.stack(id).iter();
+    addrs
+        .map(|addr| line(*addr, source.symbol(*addr)))
+        .collect()
+}
+
+/// The same of a stack that was not recorded.
+pub(super) fn stack_of(frames: &[Frame]) -> Vec<String> {
+    let frames = frames.iter();
+    frames
+        .map(|frame| line(Addr(frame.addr), frame.symbol.as_ref()))
+        .collect()
+}
+
+fn line(addr: Addr, symbol: Option<&Symbol>) -> String {
+    let Some(symbol) = symbol else {
+        return addr.to_string();
     };
-    source.stack(id).iter().map(line).collect()
+    let at = match (&symbol.file, symbol.line) {
+        (Some(file), Some(line)) => format!(" ({file}:{line})"),
+        _ => String::new(),
+    };
+    format!(
+        "{}+{:#x}{at}",
+        names::linux_name(&symbol.name),
+        symbol.offset
+    )
 }

@@ -130,7 +130,7 @@ fn text_side(name: &str, side: &Side, out: &mut dyn Write) -> Result<(), Error> 
         Some(event) => writeln!(out, "{name}: {event}")?,
         None => writeln!(out, "{name}: no more events")?,
     }
-    if side.event.is_some() && side.stack.is_empty() {
+    if side.lacks_stack() {
         writeln!(out, "     no stack is recorded for this event")?;
     }
     for line in side.stack.iter().take(STACK_LINES) {

@@ -54,8 +54,13 @@ pub fn look(recording: &Path, at: TimeArg, guest: &GuestArgs) -> anyhow::Result<
     if code != 0 {
         return Ok(Looked::Failed(code));
     }
+    Ok(Looked::State(Box::new(read(&text)?)))
+}
+
+/// Reads the state that `kreplay-machine` has answered.
+pub fn read(text: &str) -> anyhow::Result<State> {
     let line = text.lines().next().unwrap_or("");
-    let state = State::from_line(line).with_context(|| {
+    State::from_line(line).with_context(|| {
         format!(
             "{} answered something else than a state; is it of this version?",
             machine::path().map_or_else(
@@ -63,6 +68,5 @@ pub fn look(recording: &Path, at: TimeArg, guest: &GuestArgs) -> anyhow::Result<
                 |p| p.display().to_string()
             )
         )
-    })?;
-    Ok(Looked::State(Box::new(state)))
+    })
 }

@@ -36,6 +36,7 @@ mod milestones;
 mod places;
 mod recorder;
 mod source;
+mod stacks;
 mod view;
 
 pub use console::ConsoleRecorder;
@@ -43,4 +44,5 @@ pub use error::LiveError;
 pub use functions::{Functions, HowFound};
 pub use recorder::Recorder;
 pub use source::Source;
+pub use stacks::CallStacks;
 pub use view::{CpuTarget, MachineTarget};

@@ -1,5 +1,5 @@
 //! `kreplay-machine state`: the kernel's scheduler at given instants of a recorded run, one line of JSON
-//! each, for `kreplay ps --at` and `kreplay runq --at` to print.
+//! each, for `kreplay ps --at`, `kreplay runq --at` and `kreplay diff` to print.
 //!
 //! The recorded run is executed again with the recorder on, so that every event up to the last instant
 //! can be compared with the recording's: a state of another run is never shown.
@@ -12,11 +12,11 @@ use anyhow::{Context, bail};
 use emu::{CpuView, Cycles, Exception, Machine, Observer, Outcome, Site, Stamp, VcpuId, VirtAddr};
 use trace::event::Event;
 use trace::krec::{OutcomeRow, Recording, Writer};
-use trace::state::{Clock, Instant, State};
+use trace::state::{Clock, Frame, Instant, State};
 use trace::target::Unreadable;
 use trace::time_arg::TimeArg;
 use trace_live::inspect::Inspector;
-use trace_live::{CpuTarget, MachineTarget, Recorder};
+use trace_live::{CallStacks, CpuTarget, MachineTarget, Recorder};
 
 use crate::args::StateArgs;
 use crate::exit::Exit;
@@ -122,6 +122,7 @@ fn execute(scenario: &Scenario, wanted: Wanted, count: usize) -> anyhow::Result<
     let mut look = Look {
         recorder: Recorder::new(writer, image, cpus)?,
         inspector: Inspector::new(image, cpus)?,
+        stacks: CallStacks::new(image)?,
         cpus,
         events: wanted.events,
         stop_after_events: wanted.times.is_empty() && wanted.end.is_empty(),
@@ -189,6 +190,7 @@ fn execute(scenario: &Scenario, wanted: Wanted, count: usize) -> anyhow::Result<
 struct Look<'a> {
     recorder: Recorder<'a, Vec<u8>>,
     inspector: Inspector<'a>,
+    stacks: CallStacks<'a>,
     cpus: u32,
     /// Those still to come, the next one last.
     events: Vec<(u64, usize)>,
@@ -209,7 +211,7 @@ impl Look<'_> {
         };
         let vcpu = VcpuId(0);
         let read = self.inspector.read(&MachineTarget { machine, vcpu });
-        self.keep(place, at, read);
+        self.keep(place, at, read, Vec::new());
         Ok(())
     }
 
@@ -218,6 +220,7 @@ impl Look<'_> {
         place: usize,
         at: Instant,
         read: Result<trace_live::inspect::Scheduler, Unreadable>,
+        stack: Vec<Frame>,
     ) {
         match read {
             Ok(scheduler) => {
@@ -226,6 +229,7 @@ impl Look<'_> {
                     cpus: scheduler.cpus,
                     tasks: scheduler.tasks,
                     masks: scheduler.masks,
+                    stack,
                 });
             }
             Err(unreadable) => {
@@ -262,8 +266,10 @@ impl Observer for Look<'_> {
                 events_before: seq,
                 clocks: (0..self.cpus).map(own).collect(),
             };
-            let read = self.inspector.read(&CpuTarget { cpu, at });
-            self.keep(place, instant, read);
+            let target = CpuTarget { cpu, at };
+            let read = self.inspector.read(&target);
+            let stack = self.stacks.read(&target);
+            self.keep(place, instant, read, stack);
         }
     }
 

@@ -31,6 +31,7 @@ pub fn state(cpus: u32) -> State {
             online: (1 << cpus) - 1,
             active: (1 << cpus) - 1,
         }),
+        stack: Vec::new(),
     }
 }
 
