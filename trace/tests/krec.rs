@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use proptest::prelude::*;
-use support::{end, manifest, rows, scheduler, small_recording};
+use support::{end, manifest, rows, scheduler, small_recording, typed};
 use trace::event::{Addr, Event, EventData};
 use trace::krec::{Completeness, Error, Recording, StreamHash, Writer, hex};
 
@@ -68,6 +68,7 @@ fn every_kind_of_frame_comes_back() {
         .collect();
     assert_eq!(text, b"Linux version\nready");
     assert_eq!(recording.console().len(), 2);
+    assert_eq!(recording.inputs(), typed());
     assert_eq!(recording.tasks()[0].comm, "migration/0");
     let symbol = recording.symbol(Addr(7)).unwrap();
     assert_eq!(

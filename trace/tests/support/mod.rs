@@ -6,7 +6,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use trace::event::{Addr, Comm, Event, EventData, FieldType, FieldValue};
 use trace::events::{LocalTimerEntry, SchedSwitch, SchedWaking};
-use trace::krec::{EndOfRun, ImageId, Manifest, OutcomeRow, Symbol, TaskRow, Writer};
+use trace::krec::{EndOfRun, ImageId, InputRow, Manifest, OutcomeRow, Symbol, TaskRow, Writer};
 
 /// An event as the strategies make it: numbers that fit every integer type of the schema.
 #[derive(Clone, Debug)]
@@ -135,6 +135,18 @@ pub fn end() -> EndOfRun {
     }
 }
 
+/// What is typed in the small recording: every byte is one, also those that no text has.
+pub fn typed() -> Vec<InputRow> {
+    let row = |(cycles, byte): (u64, u8)| InputRow {
+        cycles,
+        device: "serial0".into(),
+        byte,
+    };
+    [(5_000, b'l'), (5_000, b'\n'), (7_000, 0), (7_001, 0xff)]
+        .map(row)
+        .to_vec()
+}
+
 /// A recording with something in every kind of frame.
 pub fn small_recording(events: u64) -> Vec<u8> {
     let image: Vec<u8> = (0..70_000_u32).map(|i| (i >> 8) as u8).collect();
@@ -143,6 +155,9 @@ pub fn small_recording(events: u64) -> Vec<u8> {
     writer.image(&image).expect("a Vec takes all");
     for byte in b"Linux version\nready" {
         writer.console(123, 0, *byte).expect("a Vec takes all");
+    }
+    for row in typed() {
+        writer.input(&row).expect("a Vec takes all");
     }
     for event in scheduler(events) {
         let stack = (event.seq % 9 == 0).then(|| writer.stack(&[Addr(event.seq % 4), Addr(7)]));
