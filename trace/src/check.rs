@@ -4,13 +4,72 @@
 //! all. A violation means that the kernel is wrong, or that a tracepoint lies. The names begin with the
 //! rule: T tasks and queues, P preemption, F fair, R real time, S stoppers, H hotplug, K pids. What is read
 //! from the machine itself while it stands still is in [`state`].
+//!
+//! Every rule of linux-facts.md section 6, and where it is checked: E here from events, S here from states
+//! ([`state`]), K inside the kernel (`kernel-image/src/kernel/kreplay`, a suite of `kunit` or a workload), or
+//! not, and why.
+//!
+//! | rule | where |
+//! |---|---|
+//! | T1 | E [`OneQueue`], S |
+//! | T2, T5 | E [`OneQueue`] |
+//! | T3 | E [`OneCpuPerTask`], S |
+//! | T4, T6, T9 | S |
+//! | T7 | S; K `kunit/affinity` |
+//! | T8 | E [`InMask`], S; K `kunit/affinity` |
+//! | T10 | E [`AtHome`]; K the BUG_ON of `smpboot_thread_fn`, `kunit/hotplug`, `kunit/kthread` |
+//! | T11 | not: no event says who is a user task |
+//! | T12 | not: that a task was preempted before it blocked is in no field |
+//! | T13 | E [`Life`] |
+//! | T14 | E [`Life`], [`OneQueue`] |
+//! | T15 | K `kunit/wakeup` |
+//! | T16 | E [`Life`] |
+//! | T17, T18 | not: `nr_uninterruptible` is in no state, and reasons to leave are not told |
+//! | P1 | E [`ClassOrder`], S |
+//! | P2 | S, real time: as P11; deadlines and FIFO order are in no event and no state |
+//! | P3, P4, P12 | E [`StopperFirst`] |
+//! | P5, P9, P11 | S |
+//! | P6 | not: no event where a lock is dropped |
+//! | P7, P8, P10 | not: preempt counts and interrupt flags are not told |
+//! | F1, F2, F4 | S; K `kunit/fair` |
+//! | F3 | not: no state has V as the kernel has it |
+//! | F5 | K `kunit/fair` |
+//! | F6 | K `kunit/fair`, the lag; not from S, where a yield cannot be told |
+//! | F7, F8, F9 | not: they compare two instants |
+//! | F10 | K workload `fair` (`fair.limits=1`); S has no throttling, but the sum of T6 |
+//! | F11, F12 | K `kunit/fair`, workload `fair` |
+//! | R1 | S |
+//! | R2 | not: the pushable list is in no state |
+//! | R3 | K workload `rt` |
+//! | R4 | K workload `rt` (`rt.throttle=1`) |
+//! | R5, R6 | K workload `deadline`, admission and misses; bandwidths are in no state |
+//! | S1 | E [`StopOrder`]; K `kunit/stop_machine` |
+//! | S2 | E [`Parked`]; K `kunit/stop_machine`, workload `hotplug` |
+//! | S3, S4 | E [`StopRequests`] |
+//! | S5, S6 | E [`LockStep`]; K `kunit/stop_machine` |
+//! | S7 | E [`Parked`], S; K workload `hotplug` |
+//! | S8 | not: `push_busy` and `active_balance` are in no state |
+//! | S9 | K `kunit/affinity`, workload `affinity` |
+//! | H1 | E [`Hotplug`], S |
+//! | H2 | E [`Hotplug`], but for interrupts; K `kunit/hotplug`, workload `hotplug` |
+//! | H3 | E [`Parked`], what comes after; K workload `hotplug` |
+//! | H4 | K workload `hotplug`, of a CPU that is off |
+//! | H5 | K workload `hotplug` |
+//! | W1 | K `kunit/workqueue` |
+//! | W2, W3 | K `kunit/workqueue`, that a sleeping work stops nobody; the pools are in no state |
+//! | W4 | K `kunit/workqueue` |
+//! | K1 | E [`Life`]; K `kunit/fork` |
+//! | L1, C1 | not: no event at locks and clocks |
 
+mod at_home;
 mod class_order;
+mod hotplug;
 mod in_mask;
 mod life;
 mod lock_step;
 mod one_cpu_per_task;
 mod one_queue;
+mod parked;
 pub mod state;
 mod stop_order;
 mod stop_requests;
@@ -21,12 +80,15 @@ use std::fmt;
 use crate::event::Event;
 use crate::krec::TaskRow;
 
+pub use at_home::AtHome;
 pub use class_order::ClassOrder;
+pub use hotplug::Hotplug;
 pub use in_mask::InMask;
 pub use life::Life;
 pub use lock_step::LockStep;
 pub use one_cpu_per_task::OneCpuPerTask;
 pub use one_queue::OneQueue;
+pub use parked::Parked;
 pub use stop_order::StopOrder;
 pub use stop_requests::StopRequests;
 pub use stopper_first::StopperFirst;
@@ -57,7 +119,7 @@ pub trait Invariant {
     fn end(&mut self, _found: &mut Vec<Violation>) {}
 }
 
-fn every() -> [Box<dyn Invariant>; 9] {
+fn every() -> [Box<dyn Invariant>; 12] {
     [
         Box::new(OneCpuPerTask::default()),
         Box::new(OneQueue::default()),
@@ -68,6 +130,9 @@ fn every() -> [Box<dyn Invariant>; 9] {
         Box::new(StopOrder::default()),
         Box::new(StopRequests::default()),
         Box::new(LockStep::default()),
+        Box::new(AtHome::default()),
+        Box::new(Hotplug::default()),
+        Box::new(Parked::default()),
     ]
 }
 
@@ -286,6 +351,26 @@ mod testing {
             task: Addr(0),
             task_pid: 0,
             task_comm: Comm::default(),
+        }
+        .into()
+    }
+
+    pub fn cpuhp_enter(cpu: u32, target: i32, idx: i32) -> EventData {
+        crate::events::CpuhpEnter {
+            cpu,
+            target,
+            idx,
+            func: Addr(0x100),
+        }
+        .into()
+    }
+
+    pub fn cpuhp_exit(cpu: u32, state: i32, idx: i32, ret: i32) -> EventData {
+        crate::events::CpuhpExit {
+            cpu,
+            state,
+            idx,
+            ret,
         }
         .into()
     }

@@ -7,6 +7,7 @@
 mod fair;
 mod realtime;
 mod runqueue;
+mod stopper;
 #[cfg(test)]
 mod testing;
 
@@ -34,6 +35,7 @@ pub fn all(state: &State) -> Vec<Broken> {
     runqueue::check(state, &mut found);
     fair::check(state, &mut found);
     realtime::check(state, &mut found);
+    stopper::check(state, &mut found);
     masks(state, &mut found);
     found
 }
