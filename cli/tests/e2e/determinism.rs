@@ -34,6 +34,20 @@ fn ten_runs_are_one_run_with_the_other_core_loaded_and_a_thousand_more_probes() 
         10,
         "one line a run\n{ran}"
     );
+    let hits = hits_of_extra_probes(&ran.stdout, 1000);
+    assert_eq!(hits.len(), 9, "every run but the first has them\n{ran}");
+    assert!(hits.iter().all(|hits| *hits > 10_000), "{hits:?}");
+}
+
+/// How often so many extra probes were hit, in each run that had them.
+fn hits_of_extra_probes(printed: &str, probes: u32) -> Vec<u64> {
+    let words = format!("with {probes} more probes inside blocks, hit ");
+    let rest = printed
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix(&words));
+    let hits = rest.map(|rest| rest.trim_end_matches(" times").parse());
+    hits.collect::<Result<_, _>>()
+        .unwrap_or_else(|e| panic!("{e}\n{printed}"))
 }
 
 #[test]
@@ -91,6 +105,11 @@ fn every_cpu_count_repeats() {
         assert!(
             ran.stdout.contains(&end.stream_sha256),
             "{cpus} CPUs\n{ran}"
+        );
+        let hits = hits_of_extra_probes(&ran.stdout, 1000);
+        assert!(
+            !hits.is_empty() && hits.iter().all(|hits| *hits > 1000),
+            "{ran}"
         );
     }
     // With --long: every number of CPUs under the other policy, with many seeds.

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use trace::check;
+use trace::krec::OutcomeRow;
+
 use super::reports::{CAUSES, number, rows};
 use super::support::{code, file, kreplay, long, open, text};
 
@@ -31,6 +34,7 @@ fn moves(workload: &str, cpus: u32, append: &str) -> Value {
 #[test]
 fn every_cause_occurs_in_some_workload_and_has_a_name() {
     let mut found: BTreeMap<String, &str> = BTreeMap::new();
+    let mut pushed_by_balance = 0;
     for (workload, append) in [
         ("affinity", ""),
         ("balance", ""),
@@ -44,6 +48,7 @@ fn every_cause_occurs_in_some_workload_and_has_a_name() {
             assert!(CAUSES.contains(&cause.as_str()), "{workload}: {row}");
             found.entry(cause).or_insert(workload);
             if row["cause"] == "balance-active" {
+                pushed_by_balance += u32::from(workload == "balance");
                 assert_eq!(row["path"], "stopper", "{row}");
                 // Its stopper had to come and to run for it.
                 assert!(number(row, "stop_run_ns") > 0, "{row}");
@@ -56,6 +61,7 @@ fn every_cause_occurs_in_some_workload_and_has_a_name() {
         .filter(|cause| !found.contains_key(*cause))
         .collect();
     assert!(missing.is_empty(), "{missing:?} do not occur: {found:?}");
+    assert!(pushed_by_balance > 0, "no active balance in `balance`");
 }
 
 #[test]
@@ -68,22 +74,47 @@ fn the_boot_to_the_idle_system_takes_less_than_60_million_instructions() {
     assert!(insns < 60_000_000, "{insns}");
 }
 
-/// The workload checks itself, and a broken rule is a panic.
+/// The workload checks itself, and a broken rule is a panic; and what must hold of any run holds of this one.
 fn runs(workload: &str, cpus: u32, append: &str, until: &str) {
+    runs_on(&[], workload, cpus, append, until);
+}
+
+fn runs_on(machine: &[&str], workload: &str, cpus: u32, append: &str, until: &str) {
     let path = file(&format!("long-{workload}-{cpus}.krec"));
     let smp = cpus.to_string();
     let mut line = vec!["record", "--no-image", "--workload", workload];
     line.extend(["--smp", &smp, "--append", append, "--until", until]);
     line.extend(["-o", text(&path)]);
+    line.extend(machine);
     kreplay(line).expect(code::DONE);
-    let end = open(&path).end().expect("it is whole").clone();
-    assert_eq!(end.outcome, trace::krec::OutcomeRow::PowerOff, "{workload}");
+    let recording = open(&path);
+    let end = recording.end().expect("it is whole");
+    assert_eq!(end.outcome, OutcomeRow::PowerOff, "{workload}");
+    let found = check::whole(&recording.load_events().unwrap());
+    assert!(found.is_empty(), "{workload}, {cpus} CPUs: {}", found[0]);
     std::fs::remove_file(&path).expect("the recording was just written");
 }
 
 #[test]
 fn shares_follow_weights() {
     runs("fair", 3, "fair.ms=10000", "60s");
+}
+
+/// Groups that may run for so long a period and no longer.
+#[test]
+fn shares_follow_limits() {
+    runs("fair", 2, "fair.limits=1 fair.quick=1", "60s");
+}
+
+/// Threads of a core, cores of a package, packages; and a CPU of half the others' capacity: what is balanced
+/// with what follows the machine.
+#[test]
+fn balance_follows_the_shape_of_the_machine() {
+    let packages = ["--topology", "packages=2,cores=2,threads=2"];
+    runs_on(&packages, "balance", 8, "", "60s");
+    let cores = ["--topology", "cores=4,threads=2"];
+    runs_on(&cores, "balance", 8, "balance.rounds=1", "60s");
+    runs("balance", 4, "cpu_capacity.1=512", "60s");
 }
 
 #[test]

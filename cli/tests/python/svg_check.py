@@ -66,6 +66,20 @@ def main():
         )
         gaps = [b - a for a, b in zip(lanes, lanes[1:])]
         assert all(gap >= 16 for gap in gaps), f"lanes {gaps} px apart"
+        drawn = [r for r in root.iter(SVG + "rect") if number(r.get("width")) < width]
+        rects = [(number(r.get("y")), number(r.get("height")), r.get("fill")) for r in drawn]
+        # The lanes' ground is one rectangle for each CPU; what ran lies on it, as high as it.
+        ground = [r for r in drawn if number(r.get("width")) > width / 2 and r.get("fill") == "#EEEEEE"]
+        lanes = {number(r.get("y")): number(r.get("height")) for r in ground}
+        assert len(lanes) == cpus and all(high >= 16 for high in lanes.values()), lanes
+        stopper = "#CC3311"
+        ran = [fill for y, high, fill in rects if lanes.get(y) == high]
+        assert stopper in ran, "no stopper ran in the picture"
+        bottom = max(y + high for y, high in lanes.items())
+        squares = [fill for y, _, fill in rects if y >= bottom]
+        assert squares.count(stopper) == 1, f"legend squares {squares}"
+        assert len(set(squares)) == len(squares), f"two things have one colour: {squares}"
+        assert "stopper (migration/N)" in texts and "arrow: a move" in texts, texts
     print(f"{path}: {len(boxes)} texts, {width:.0f} x {height:.0f}")
 
 

@@ -113,6 +113,7 @@ fn dup_task_struct(orig: TaskRef) -> Option<TaskRef> {
     tsk.rt_priority.set(orig.rt_priority.get());
     tsk.sched_reset_on_fork.set(orig.sched_reset_on_fork.get());
     tsk.cpus_mask.set(orig.cpus_mask.get());
+    tsk.user_cpus_ptr.set(orig.user_cpus_ptr.get());
     tsk.cpus_ptr.set(Some(&tsk.cpus_mask));
     tsk.cred.copy_from(&orig.cred);
     for (to, from) in tsk.rlim.iter().zip(&orig.rlim) {

@@ -12,7 +12,7 @@ use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
 use crate::fence::void::VoidPtr;
-use crate::include::linux::cpumask::{NR_CPUS, cpu_online_mask, cpu_possible_mask};
+use crate::include::linux::cpumask::{NR_CPUS, cpu_online, cpu_online_mask, cpu_possible_mask};
 use crate::include::linux::errno::ENOMEM;
 use crate::include::linux::list::{ListHead, links_reverse, list_add, list_del};
 use crate::include::linux::mutex::Mutex;
@@ -87,7 +87,7 @@ extern "C" fn smpboot_thread_fn(data: VoidPtr) -> i32 {
             __set_current_state(TASK_RUNNING);
             preempt_enable();
             if let (Some(cleanup), true) = (ht.cleanup, td.status.get() != HpThreadStatus::None) {
-                cleanup(td.cpu, true);
+                cleanup(td.cpu, cpu_online(td.cpu));
             }
             return 0;
         }

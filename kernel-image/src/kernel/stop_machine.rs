@@ -4,8 +4,7 @@
 //! Linux: `kernel/stop_machine.c` (v6.8).
 //! Kept: the whole of it: queueing with the wake-up inside one preempt-off section, the count-down of
 //! a request, two-CPU requests in lock order that wait for a half-queued request to many, `stop_machine`
-//! in lock step, parking. Left out: `stop_core_cpuslocked` (no user
-//! here), the NMI watchdog's and RCU's calls in the loop. Differs: `try_stop_cpus`, removed from
+//! in lock step, parking. Left out: the NMI watchdog's call in the loop. Differs: `try_stop_cpus`, removed from
 //! Linux in 5.7, is kept for the readers of older texts, and marked so; assertions watch what Linux relies on.
 //! Locks: the hotplug lock, then `stop_cpus_mutex`, then a stopper's lock, with interrupts off; two of
 //! those by ascending CPU number; never with a runqueue's lock held.
@@ -13,6 +12,7 @@
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::processor::cpu_relax;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
+use crate::arch::x86::kernel::smpboot::cpu_smt_mask;
 use crate::fence::caller::return_address;
 use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
@@ -324,7 +324,6 @@ extern "C" fn multi_cpu_stop(data: VoidPtr) -> i32 {
         polls += 1;
         let newstate = msdata.state.load(Ordering::Acquire);
         if newstate == curstate {
-            // Nobody shall wait for a CPU that only waits.
             rcu_momentary_dyntick_idle();
             continue;
         }
@@ -350,8 +349,11 @@ extern "C" fn multi_cpu_stop(data: VoidPtr) -> i32 {
         }
         trace(curstate, MachineStep::Ack, polls);
         ack_state(msdata);
+        // No grace period shall wait for a CPU that only waits, or comes back late.
+        rcu_momentary_dyntick_idle();
     }
     ack_state(msdata);
+    rcu_momentary_dyntick_idle();
     local_irq_restore(flags);
     trace(MultiStopState::Exit as u32, MachineStep::Ack, polls);
     err
@@ -693,6 +695,29 @@ fn __stop_machine(r#fn: CpuStopFn, data: VoidPtr, cpus: Option<&Cpumask>, caller
     stop_cpus_mutex.lock();
     let arg = VoidPtr::new(msdata);
     let ret = __stop_cpus(cpu_online_mask(), multi_cpu_stop, arg, caller);
+    stop_cpus_mutex.unlock();
+    ret
+}
+
+/// As `stop_machine_cpuslocked`, but the threads of one core only: all of them stop, and all run the function.
+/// (Linux's one caller tests Intel's cores in the field.)
+///
+/// # Context
+/// May sleep; the hotplug lock is held.
+/// # Returns
+/// 0 or an error of the function.
+#[expect(unsafe_code, reason = "no_mangle: known by name")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn stop_core_cpuslocked(cpu: u32, r#fn: CpuStopFn, data: VoidPtr) -> i32 {
+    let caller = return_address();
+    let smt_mask = cpu_smt_mask(cpu);
+    let threads = smt_mask.weight();
+    lockdep_assert_cpus_held();
+    stack_pinned!(let msdata = MultiStopData::new(r#fn, data, threads, Some(smt_mask)));
+    set_state(msdata, MultiStopState::Prepare as u32);
+    stop_cpus_mutex.lock();
+    let ret = __stop_cpus(smt_mask, multi_cpu_stop, VoidPtr::new(msdata), caller);
     stop_cpus_mutex.unlock();
     ret
 }

@@ -412,6 +412,8 @@ pub struct TaskStruct {
     pub cpus_ptr: Shared<Option<&'static Shared<Cpumask>>>,
     /// The mask asked for: (pi)+(rq).
     pub cpus_mask: Shared<Cpumask>,
+    /// What the user asked for, empty if nothing (Linux: a pointer to it): (pi)+(rq).
+    pub user_cpus_ptr: Shared<Cpumask>,
     /// An affinity change that waits for the task to be moved: (pi).
     pub migration_pending: Shared<Option<&'static SetAffinityPending>>,
     /// Depth of migrate_disable: (self).
@@ -549,6 +551,7 @@ impl TaskStruct {
             migration_pending: Shared::new(None),
             migration_disabled: Shared::new(0),
             migration_flags: Shared::new(0),
+            user_cpus_ptr: Shared::new(Cpumask::EMPTY),
             rcu_read_lock_nesting: Shared::new(0),
             rcu_read_unlock_special: Shared::new(0),
             rcu_node_entry: ListHead::new(),

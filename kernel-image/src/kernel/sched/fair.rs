@@ -248,6 +248,7 @@ fn update_entity(se: &'static SchedEntity) {
 /// Queues the task, and every group above it that was not queued because it had no task.
 #[inline(never)]
 fn enqueue_task_fair(rq: RqRef, p: TaskRef, flags: i32) {
+    let task_new = flags & ENQUEUE_WAKEUP == 0;
     util_est_enqueue(&rq.cfs, p);
     let mut flags = flags;
     let mut idle = task_has_idle_policy(p);
@@ -266,6 +267,10 @@ fn enqueue_task_fair(rq: RqRef, p: TaskRef, flags: i32) {
         }
     }
     add_nr_running(rq, 1);
+    // A new task's utilisation is a guess: half of what the CPU has to spare.
+    if !task_new {
+        update_overutilized_status(rq);
+    }
 }
 
 /// Takes the task out, and every group above it that has no other task left.

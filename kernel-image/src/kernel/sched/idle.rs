@@ -28,7 +28,7 @@ use crate::kernel::sched::stats::schedstat_inc;
 use crate::kernel::time::tick_sched::{
     tick_nohz_idle_enter, tick_nohz_idle_exit, tick_nohz_idle_stop_tick,
 };
-use crate::{BUG, pr_err};
+use crate::{BUG, WARN_ON_ONCE, pr_err};
 
 /// The class.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
@@ -132,7 +132,7 @@ fn select_task_rq_idle(p: TaskRef, _cpu: i32, _flags: i32) -> i32 {
 }
 
 fn balance_idle(_rq: RqRef, _prev: TaskRef) -> bool {
-    BUG!();
+    WARN_ON_ONCE!(true)
 }
 
 fn wakeup_preempt_idle(rq: RqRef, _p: TaskRef, _flags: i32) {

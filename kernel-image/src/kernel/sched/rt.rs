@@ -432,7 +432,11 @@ fn switched_from_rt(rq: RqRef, p: TaskRef) {
 }
 
 fn switched_to_rt(rq: RqRef, p: TaskRef) {
-    if task_current(rq, p) || !task_on_rq_queued(p) {
+    if task_current(rq, p) {
+        update_rt_rq_load_avg(rq_clock_pelt(rq), rq, false);
+        return;
+    }
+    if !task_on_rq_queued(p) {
         return;
     }
     if p.nr_cpus_allowed.get() > 1 && rq.rt.overloaded.get() != 0 {

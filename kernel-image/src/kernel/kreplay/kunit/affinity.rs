@@ -58,6 +58,27 @@ fn getaffinity(test: &Kunit) {
     KUNIT_EXPECT_EQ!(test, kthread_stop(task), 0);
 }
 
+/// What a user has asked for goes on to hold when the kernel asks for more, and not when it asks for what
+/// has none of it.
+fn keeps_the_users_mask(test: &Kunit) {
+    static SUBJECT: Subject = Subject::new(TASK_INTERRUPTIBLE);
+    let Some((a, b)) = two_cpus() else {
+        kunit_skip!(test, "one CPU only")
+    };
+    let Some(task) = SUBJECT.start(test, cpu_possible_mask()) else {
+        return;
+    };
+    KUNIT_EXPECT_EQ!(test, task.user_cpus_ptr.get(), Cpumask::EMPTY);
+    KUNIT_EXPECT_EQ!(test, sched_setaffinity(task, &Cpumask::of(a)), 0);
+    KUNIT_EXPECT_EQ!(test, task.user_cpus_ptr.get(), Cpumask::of(a));
+    KUNIT_EXPECT_EQ!(test, set_cpus_allowed_ptr(task, &cpu_possible_mask()), 0);
+    KUNIT_EXPECT_EQ!(test, task.cpus_mask.get(), Cpumask::of(a));
+    KUNIT_EXPECT_EQ!(test, set_cpus_allowed_ptr(task, &Cpumask::of(b)), 0);
+    KUNIT_EXPECT_EQ!(test, task.cpus_mask.get(), Cpumask::of(b));
+    KUNIT_EXPECT_EQ!(test, task.user_cpus_ptr.get(), Cpumask::of(a));
+    KUNIT_EXPECT_EQ!(test, kthread_stop(task), 0);
+}
+
 /// When the call returns the caller is where it may be.
 fn moves_itself(test: &Kunit) {
     for _ in 0..3 {
@@ -232,6 +253,7 @@ kunit_test_suite!(
 suite = "affinity": [
     errors,
     getaffinity,
+    keeps_the_users_mask,
     moves_itself,
     moves_a_running_task,
     moves_queued_tasks,

@@ -4,6 +4,7 @@ use super::{two_cpus, until};
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::processor::cpu_relax;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
+use crate::arch::x86::kernel::smpboot::cpu_smt_mask;
 use crate::fence::shared::Shared;
 use crate::fence::void::VoidPtr;
 use crate::include::kunit::test::Kunit;
@@ -16,8 +17,9 @@ use crate::include::linux::sched::same_task;
 use crate::include::linux::stop_machine::{
     CpuStopWork, stop_machine, stop_one_cpu, stop_one_cpu_nowait, stop_two_cpus,
 };
+use crate::kernel::cpu::{cpus_read_lock, cpus_read_unlock};
 use crate::kernel::sched::sched::cpu_rq;
-use crate::kernel::stop_machine::{cpu_stopper, stop_cpus};
+use crate::kernel::stop_machine::{cpu_stopper, stop_core_cpuslocked, stop_cpus};
 use crate::{
     KUNIT_EXPECT_EQ, KUNIT_EXPECT_FALSE, KUNIT_EXPECT_GE, KUNIT_EXPECT_TRUE, kunit_skip,
     kunit_test_suite,
@@ -205,6 +207,26 @@ fn machine_on_all_at_once(test: &Kunit) {
     KUNIT_EXPECT_EQ!(test, LONELY.load(Ordering::SeqCst), 0);
 }
 
+/// The threads of a core meet; nobody else comes.
+fn core_alone(test: &Kunit) {
+    static SEEN: Seen = Seen::new();
+    let online = cpu_online_mask();
+    for cpu in online.iter() {
+        let core = cpu_smt_mask(cpu);
+        SEEN.cpus.store(0, Ordering::SeqCst);
+        SEEN.runs.store(0, Ordering::SeqCst);
+        SEEN.irqs_off.store(0, Ordering::SeqCst);
+        cpus_read_lock();
+        let ret = stop_core_cpuslocked(cpu, sees, VoidPtr::new(&SEEN));
+        cpus_read_unlock();
+        KUNIT_EXPECT_EQ!(test, ret, 0);
+        KUNIT_EXPECT_TRUE!(test, core.test(cpu));
+        KUNIT_EXPECT_EQ!(test, SEEN.cpus(), core);
+        KUNIT_EXPECT_EQ!(test, SEEN.runs(), u64::from(core.weight()));
+        KUNIT_EXPECT_EQ!(test, SEEN.irqs_off.load(Ordering::SeqCst), SEEN.runs());
+    }
+}
+
 const NOWAIT: usize = 4;
 
 struct Nowait {
@@ -261,5 +283,6 @@ suite = "stop_machine": [
     two_cpus_together,
     machine_runs_on_the_first_cpu,
     machine_on_all_at_once,
+    core_alone,
     works_in_order,
 ]);

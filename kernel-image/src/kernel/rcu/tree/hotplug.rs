@@ -145,9 +145,8 @@ pub fn rcutree_dying_cpu(_cpu: u32) -> i32 {
     0
 }
 
-/// The CPU is dead.
+/// The CPU is dead: Linux counts it off its `n_online_cpus`, for which `num_online_cpus` is asked here.
 pub fn rcutree_dead_cpu(_cpu: u32) -> i32 {
-    rcu_state.ncpus.dec();
     0
 }
 

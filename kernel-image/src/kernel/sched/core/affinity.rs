@@ -4,7 +4,7 @@
 //! `affine_move_task`, `migration_cpu_stop`, `sched_setaffinity`.
 //! Kept: the three ways of an affinity change (sleeping: masks only; queued: moved by the caller;
 //! running: moved by the stopper, with a pending object that several callers share). Left out:
-//! cpusets, user masks. Differs: the
+//! cpusets. Differs: the
 //! pending object's stack lifetime is checked (`stack_pinned!`).
 //! Locks: `pi_lock`, then the runqueue's; the stopper's lock is taken with neither held.
 
@@ -30,8 +30,7 @@ use crate::include::linux::irqflags::{local_irq_disable, local_irq_enable};
 use crate::include::linux::preempt::{preempt_disable, preempt_enable};
 use crate::include::linux::sched::task::{get_task_struct, put_task_struct};
 use crate::include::linux::sched::{
-    MDF_PUSH, PF_NO_SETAFFINITY, TASK_UNINTERRUPTIBLE, TASK_WAKING, TaskRef, same_task,
-    set_current_state, task_cpu,
+    MDF_PUSH, PF_NO_SETAFFINITY, TASK_WAKING, TaskRef, same_task, task_cpu,
 };
 use crate::include::linux::spinlock::{raw_spin_lock, raw_spin_unlock};
 use crate::include::linux::stop_machine::{CpuStopWork, stop_one_cpu, stop_one_cpu_nowait};
@@ -39,8 +38,6 @@ use crate::include::trace::events::stop::trace_stop_complete_pending;
 use crate::kernel::kreplay::counters::{count, kreplay_counters};
 use crate::kernel::kthread::kthread_is_per_cpu;
 use crate::kernel::sched::completion::{complete_all, wait_for_completion};
-use crate::kernel::sched::core::schedule::schedule;
-use crate::kernel::sched::core::wakeup::wake_up_process;
 use crate::kernel::sched::deadline::params::dl_task_check_affinity;
 use crate::kernel::sched::sched::{
     DEQUEUE_NOCLOCK, DEQUEUE_SAVE, ENQUEUE_NOCLOCK, ENQUEUE_RESTORE, RqFlags, RqRef, WF_EXEC,
@@ -48,8 +45,9 @@ use crate::kernel::sched::sched::{
     same_rq, task_current, task_on_cpu, task_on_rq_queued, task_rq, task_rq_lock, task_rq_unlock,
     this_rq, update_rq_clock,
 };
+use crate::kernel::sched::wait_bit::{wait_var_event, wake_up_var};
 use crate::kernel::smp::flush_smp_call_function_queue;
-use crate::{BUG, WARN_ON_ONCE, pr_info, stack_pinned};
+use crate::{BUG, WARN_ON_ONCE, printk_deferred, stack_pinned};
 use core::sync::atomic::{AtomicI32, Ordering};
 
 /// The caller wants `PF_NO_SETAFFINITY` respected.
@@ -67,7 +65,7 @@ pub const SCA_USER: u32 = 0x08;
 pub struct AffinityContext<'a> {
     /// The mask asked for.
     pub new_mask: &'a Cpumask,
-    /// The user's own mask (unused: no user processes).
+    /// What the user asked for, whatever the kernel makes of it.
     pub user_mask: Option<&'a Cpumask>,
     /// `SCA_*`.
     pub flags: u32,
@@ -118,8 +116,6 @@ pub struct SetAffinityPending {
     pub stop_work: CpuStopWork,
     /// The work's order.
     pub arg: MigrationArg,
-    /// Whose stack it is on (ours; Linux finds the owner through a hashed wait queue).
-    pub owner: Shared<Option<TaskRef>>,
 }
 
 impl SetAffinityPending {
@@ -130,7 +126,6 @@ impl SetAffinityPending {
             done: Completion::new(),
             stop_work: CpuStopWork::new(),
             arg: MigrationArg::new(),
-            owner: Shared::new(None),
         }
     }
 }
@@ -200,8 +195,9 @@ pub extern "C" fn select_fallback_rq(cpu: i32, p: TaskRef) -> i32 {
     loop {
         if let Some(dest_cpu) = p.allowed().iter().find(|&dest| is_cpu_allowed(p, dest)) {
             // Kernel threads of a CPU that is not up yet come here as a matter of course.
-            if widened && !is_kthread(p) {
-                pr_info!(
+            if widened && p.mm.get().is_some() {
+                printk_deferred!(
+                    6,
                     "process {} ({}) no longer affine to cpu{cpu}",
                     p.pid.get(),
                     p.comm_str()
@@ -231,6 +227,10 @@ pub fn set_cpus_allowed_common(p: TaskRef, ctx: &AffinityContext<'_>) {
     }
     p.cpus_mask.set(*ctx.new_mask);
     p.nr_cpus_allowed.set(ctx.new_mask.weight() as i32);
+    if ctx.flags & SCA_USER != 0 {
+        p.user_cpus_ptr
+            .set(ctx.user_mask.copied().unwrap_or(Cpumask::EMPTY));
+    }
 }
 
 /// Gives the task its mask; a queued or running one is taken out and put back around it.
@@ -325,7 +325,7 @@ pub extern "C" fn migration_cpu_stop(data: VoidPtr) -> i32 {
         }
     } else if let Some(pending) = pending {
         // It went elsewhere by itself; if it may not be there, its new CPU's stopper takes over.
-        if !p.cpus_mask.get().test(task_cpu(p)) {
+        if !p.allowed().test(task_cpu(p)) {
             requeue_stop(rq, p, pending);
             return 0;
         }
@@ -424,9 +424,14 @@ fn affine_move_task(rq: RqRef, p: TaskRef, rf: &RqFlags, dest_cpu: u32, flags: u
     }
 
     wait_for_completion(&pending.done);
-    leave_pending(pending);
+    if pending.refs.fetch_sub(1, Ordering::AcqRel) == 1 {
+        // The object may be gone by now, if it is not mine: this is its address only.
+        wake_up_var(&pending.refs);
+    }
     // The others that share my object may still be on their way out of it.
-    wait_pending_refs(my_pending);
+    wait_var_event(&my_pending.refs, || {
+        my_pending.refs.load(Ordering::Acquire) == 0
+    });
     WARN_ON_ONCE!(my_pending.stop_pending.get() != 0);
     0
 }
@@ -480,7 +485,6 @@ fn join_pending(
         return pending;
     }
     my_pending.refs.store(1, Ordering::Relaxed);
-    my_pending.owner.set(Some(current()));
     my_pending.arg.task.set(Some(p));
     my_pending.arg.dest_cpu.set(dest_cpu as i32);
     my_pending.arg.pending.set(Some(my_pending));
@@ -547,20 +551,6 @@ fn affine_directly(
     }
 }
 
-/// Lets go of the object; the last one tells its owner.
-#[inline(always)]
-fn leave_pending(pending: &'static SetAffinityPending) {
-    let owner = pending.owner.get().map(get_task_struct);
-    let last = pending.refs.fetch_sub(1, Ordering::AcqRel) == 1;
-    // From here on the object may be gone, if it is not mine.
-    if let Some(owner) = owner {
-        if last && !same_task(owner, current()) {
-            wake_up_process(owner);
-        }
-        put_task_struct(owner);
-    }
-}
-
 /// The current task is about to become another program, with nothing in any cache: the cheapest moment
 /// to move it to a better CPU.
 ///
@@ -596,7 +586,20 @@ pub extern "C" fn sched_exec() {
 pub extern "C" fn __set_cpus_allowed_ptr(p: TaskRef, ctx: &AffinityContext<'_>) -> i32 {
     let mut rf = RqFlags::new();
     let rq = task_rq_lock(p, &mut rf);
-    __set_cpus_allowed_ptr_locked(p, ctx, rq, &rf)
+    // What the user asked for goes on to hold, as far as it can.
+    let keeps_user = ctx.flags & (SCA_USER | SCA_MIGRATE_ENABLE | SCA_MIGRATE_DISABLE) == 0;
+    let both = p.user_cpus_ptr.get().and(*ctx.new_mask);
+    let new_mask = if keeps_user && !both.is_empty() {
+        both
+    } else {
+        *ctx.new_mask
+    };
+    let ctx = AffinityContext {
+        new_mask: &new_mask,
+        user_mask: ctx.user_mask,
+        flags: ctx.flags,
+    };
+    __set_cpus_allowed_ptr_locked(p, &ctx, rq, &rf)
 }
 
 fn __set_cpus_allowed_ptr_locked(
@@ -611,6 +614,10 @@ fn __set_cpus_allowed_ptr_locked(
     } else {
         cpu_active_mask()
     };
+    if !is_kthread(p) && !ctx.new_mask.subset(cpu_possible_mask()) {
+        task_rq_unlock(rq, p, rf);
+        return -EINVAL;
+    }
     if ctx.flags & SCA_CHECK != 0 && p.flags.get() & PF_NO_SETAFFINITY != 0 {
         task_rq_unlock(rq, p, rf);
         return -EINVAL;
@@ -676,16 +683,16 @@ pub fn sched_setaffinity(p: TaskRef, new_mask: &Cpumask) -> i32 {
     ret
 }
 
-fn __sched_setaffinity(p: TaskRef, new_mask: &Cpumask) -> i32 {
+fn __sched_setaffinity(p: TaskRef, asked: &Cpumask) -> i32 {
     // No cpusets: every possible CPU may be asked for.
-    let new_mask = new_mask.and(cpu_possible_mask());
+    let new_mask = asked.and(cpu_possible_mask());
     match dl_task_check_affinity(p, &new_mask) {
         0 => __set_cpus_allowed_ptr(
             p,
             &AffinityContext {
                 new_mask: &new_mask,
-                user_mask: None,
-                flags: SCA_CHECK,
+                user_mask: Some(asked),
+                flags: SCA_USER | SCA_CHECK,
             },
         ),
         error => error,
@@ -764,16 +771,4 @@ pub(super) fn migrate_disable_switch(rq: RqRef, p: TaskRef) {
             flags: SCA_MIGRATE_DISABLE,
         },
     );
-}
-
-/// Waits until nobody else uses my pending object.
-fn wait_pending_refs(my_pending: &'static SetAffinityPending) {
-    loop {
-        set_current_state(TASK_UNINTERRUPTIBLE);
-        if my_pending.refs.load(Ordering::Acquire) == 0 {
-            break;
-        }
-        schedule();
-    }
-    crate::include::linux::sched::__set_current_state(crate::include::linux::sched::TASK_RUNNING);
 }
