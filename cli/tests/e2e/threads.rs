@@ -1,6 +1,7 @@
 //! The threads of a boot on two CPUs, beside the table that this kernel re-creates: one that was printed by a
 //! Linux 6.8 under QEMU (`ps` after the boot). What that table says for certain must be here: names, numbers,
-//! classes, priorities and CPUs. What depended on the moment there has rules instead: order within each who asked,
+//! classes, priorities and CPUs; and, of the machine that printed it, the flags, policies and real-time
+//! priorities of its tasks, which the kernel's own table has on the console. What depended on the moment there has rules instead: order within each who asked,
 //! names, numbers of workers, gaps only where a thread has ended. Threads of devices that this machine lacks are
 //! not here.
 
@@ -17,38 +18,56 @@ const ALL: u64 = 0b11;
 const CPU0: u64 = 0b01;
 const CPU1: u64 = 0b10;
 
-/// Number, name, class, priority, CPUs. Rows 8 and 10 of the table are not certain: see `workers`.
-const CERTAIN: [(i64, &str, &str, u64, u64); 22] = [
-    (1, "init", "fair", 120, ALL),
-    (2, "kthreadd", "fair", 120, ALL),
-    (3, "pool_workqueue_", "fair", 120, ALL),
-    (4, "kworker/R-rcu_g", "fair", 100, ALL),
-    (5, "kworker/R-rcu_p", "fair", 100, ALL),
-    (6, "kworker/R-slub_", "fair", 100, ALL),
-    (7, "kworker/R-netns", "fair", 100, ALL),
-    (9, "kworker/0:0H", "fair", 100, CPU0),
-    (11, "kworker/u4:0", "fair", 120, ALL),
-    (12, "kworker/R-mm_pe", "fair", 100, ALL),
-    (13, "rcu_tasks_kthre", "fair", 120, ALL),
-    (14, "rcu_tasks_rude_", "fair", 120, ALL),
-    (15, "rcu_tasks_trace", "fair", 120, ALL),
-    (16, "ksoftirqd/0", "fair", 120, CPU0),
-    (17, "rcu_preempt", "fair", 120, ALL),
-    (18, "migration/0", "stop", 0, CPU0),
-    (19, "cpuhp/0", "fair", 120, CPU0),
-    (20, "cpuhp/1", "fair", 120, CPU1),
-    (21, "migration/1", "stop", 0, CPU1),
-    (22, "ksoftirqd/1", "fair", 120, CPU1),
-    (23, "kworker/1:0", "fair", 120, CPU1),
-    (24, "kworker/1:0H", "fair", 100, CPU1),
+/// `PF_KTHREAD`, `PF_NOFREEZE`, `PF_FORKNOEXEC`: what kthreadd hands down.
+const THREAD: u64 = 0x20_8040;
+/// And `PF_NO_SETAFFINITY`: `kthread_bind`.
+const BOUND: u64 = 0x420_8040;
+/// And `PF_WQ_WORKER`. Rescuers are bound too, to all CPUs.
+const WORKER: u64 = 0x420_8060;
+/// Without `PF_NOFREEZE`: `set_freezable`.
+const FREEZABLE: u64 = 0x20_0040;
+/// Without it, with `PF_MEMALLOC` and `PF_KSWAPD`.
+const KSWAPD: u64 = 0x22_0840;
+/// `PF_RANDOMIZE` and `PF_SUPERPRIV`, after the exec.
+const INIT: u64 = 0x40_0100;
+/// `PF_KTHREAD`, `PF_IDLE`, `PF_NO_SETAFFINITY`: the first task of all, which nobody forked.
+const IDLE: u64 = 0x420_0002;
+/// The others were forked, and `copy_process` sets `PF_FORKNOEXEC`.
+const FORKED_IDLE: u64 = IDLE | 0x40;
+
+/// Number, name, class, priority, CPUs, flags. Rows 8 and 10 of the table are not certain: see
+/// `workers_follow_their_pools`.
+const CERTAIN: [(i64, &str, &str, u64, u64, u64); 22] = [
+    (1, "init", "fair", 120, ALL, INIT),
+    (2, "kthreadd", "fair", 120, ALL, THREAD),
+    (3, "pool_workqueue_", "fair", 120, ALL, THREAD),
+    (4, "kworker/R-rcu_g", "fair", 100, ALL, WORKER),
+    (5, "kworker/R-rcu_p", "fair", 100, ALL, WORKER),
+    (6, "kworker/R-slub_", "fair", 100, ALL, WORKER),
+    (7, "kworker/R-netns", "fair", 100, ALL, WORKER),
+    (9, "kworker/0:0H", "fair", 100, CPU0, WORKER),
+    (11, "kworker/u4:0", "fair", 120, ALL, WORKER),
+    (12, "kworker/R-mm_pe", "fair", 100, ALL, WORKER),
+    (13, "rcu_tasks_kthre", "fair", 120, ALL, THREAD),
+    (14, "rcu_tasks_rude_", "fair", 120, ALL, THREAD),
+    (15, "rcu_tasks_trace", "fair", 120, ALL, THREAD),
+    (16, "ksoftirqd/0", "fair", 120, CPU0, BOUND),
+    (17, "rcu_preempt", "fair", 120, ALL, THREAD),
+    (18, "migration/0", "stop", 0, CPU0, BOUND),
+    (19, "cpuhp/0", "fair", 120, CPU0, BOUND),
+    (20, "cpuhp/1", "fair", 120, CPU1, BOUND),
+    (21, "migration/1", "stop", 0, CPU1, BOUND),
+    (22, "ksoftirqd/1", "fair", 120, CPU1, BOUND),
+    (23, "kworker/1:0", "fair", 120, CPU1, WORKER),
+    (24, "kworker/1:0H", "fair", 100, CPU1, WORKER),
 ];
 
-/// After those, in this order, with workers in between.
-const LATER: [(&str, u64); 4] = [
-    ("oom_reaper", 120),
-    ("kworker/R-write", 100),
-    ("kcompactd0", 120),
-    ("kswapd0", 120),
+/// After those, in this order, with workers in between: name, priority, flags.
+const LATER: [(&str, u64, u64); 4] = [
+    ("oom_reaper", 120, FREEZABLE),
+    ("kworker/R-write", 100, WORKER),
+    ("kcompactd0", 120, FREEZABLE),
+    ("kswapd0", 120, KSWAPD),
 ];
 
 /// Threads of the table that need what this machine does not have: they are not faked.
@@ -69,18 +88,64 @@ struct Boot {
     /// By number; idle tasks are not in it.
     tasks: BTreeMap<i64, Value>,
     idle: Vec<Value>,
+    /// What the kernel's own table says, by number and name.
+    lines: BTreeMap<(i64, String), Line>,
     /// Numbers of children in the order they were forked, and of tasks that ended.
     forked: Vec<i64>,
     ended: BTreeSet<i64>,
+}
+
+/// A line of the kernel's own table: what is in it, by key.
+struct Line(BTreeMap<String, String>);
+
+impl Line {
+    fn parse(row: &str) -> Line {
+        let values = row.split(' ').map(|word| {
+            let (key, value) = word.split_once('=').unwrap_or_else(|| panic!("{row}"));
+            (key.to_owned(), value.to_owned())
+        });
+        Line(values.collect())
+    }
+
+    fn text(&self, key: &str) -> &str {
+        let value = self.0.get(key);
+        value.unwrap_or_else(|| panic!("no {key} in {:?}", self.0))
+    }
+
+    fn number(&self, key: &str) -> i64 {
+        let text = self.text(key);
+        let number = match text.strip_prefix("0x") {
+            Some(hex) => i64::from_str_radix(hex, 16),
+            None => text.parse(),
+        };
+        number.unwrap_or_else(|e| panic!("{key}={text}: {e}"))
+    }
+}
+
+/// The kernel's own table, from the console.
+fn lines(console: &str) -> BTreeMap<(i64, String), Line> {
+    let mut lines = BTreeMap::new();
+    for line in console.lines() {
+        let Some((_, row)) = line.split_once("] task: ") else {
+            continue;
+        };
+        let line = Line::parse(row.trim_end());
+        let name = (line.number("pid"), line.text("comm").to_owned());
+        let before = lines.insert(name, line);
+        assert!(before.is_none(), "it is there twice: {row}");
+    }
+    lines
 }
 
 /// Boots to the idle system on two CPUs.
 fn boot(name: &str, more: &[&str]) -> Boot {
     let path = file(&format!("{name}.krec"));
     let mut args = vec!["record", "--workload", "idle", "--smp", "2"];
+    args.extend(["--append", "kreplay.tasks=1", "--console"]);
     args.extend(more);
     args.extend(["-o", text(&path)]);
-    kreplay(args).expect(code::DONE);
+    let ran = kreplay(args).expect(code::DONE);
+    let lines = lines(&ran.stdout);
     let ran = kreplay(["ps", "--format", "json", text(&path)]).expect(code::DONE);
     let report: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{e}\n{ran}"));
     let (mut tasks, mut idle) = (BTreeMap::new(), Vec::new());
@@ -106,6 +171,7 @@ fn boot(name: &str, more: &[&str]) -> Boot {
     Boot {
         tasks,
         idle,
+        lines,
         forked,
         ended,
     }
@@ -115,13 +181,43 @@ fn comm(row: &Value) -> &str {
     row["comm"].as_str().expect("a task has a name")
 }
 
-/// Checks one row.
+/// What a task is to be like.
+struct Like<'a> {
+    name: &'a str,
+    class: &'a str,
+    prio: u64,
+    cpus: u64,
+    flags: u64,
+}
+
+/// Checks a task: what the recording has of it, and what the kernel itself says of it.
 #[track_caller]
-fn is_like(row: &Value, name: &str, class: &str, prio: u64, cpus: u64) {
-    assert_eq!(comm(row), name, "{row}");
-    assert_eq!(row["class"].as_str(), Some(class), "{row}");
-    assert_eq!(number(row, "prio"), prio, "{row}");
-    assert_eq!(number(row, "cpus_mask"), cpus, "{row}");
+fn is_like(boot: &Boot, row: &Value, like: &Like) {
+    assert_eq!(comm(row), like.name, "{row}");
+    assert_eq!(row["class"].as_str(), Some(like.class), "{row}");
+    assert_eq!(number(row, "prio"), like.prio, "{row}");
+    assert_eq!(number(row, "cpus_mask"), like.cpus, "{row}");
+
+    let pid = number(row, "pid") as i64;
+    let line = boot.lines.get(&(pid, like.name.to_owned()));
+    let line = line.unwrap_or_else(|| panic!("the kernel does not list {row}"));
+    let Line(all) = line;
+    assert_eq!(line.text("class"), like.class, "{all:?}");
+    assert_eq!(line.number("prio"), like.prio as i64, "{all:?}");
+    assert_eq!(line.number("cpus"), like.cpus as i64, "{all:?}");
+    let (flags, wanted) = (line.number("flags"), like.flags);
+    assert!(
+        flags == wanted as i64,
+        "{flags:#x}, not {wanted:#x}: {all:?}"
+    );
+    // To user space a stopper is a real-time task like any other, of the highest priority.
+    let (policy, rt, nice) = match like.class {
+        "stop" => ("FIFO", 99, 0),
+        _ => ("NORMAL", 0, like.prio as i64 - 120),
+    };
+    assert_eq!(line.text("policy"), policy, "{all:?}");
+    assert_eq!(line.number("rt"), rt, "{all:?}");
+    assert_eq!(line.number("nice"), nice, "{all:?}");
 }
 
 /// What a worker's name says: its pool, its number in it, whether it is urgent.
@@ -136,20 +232,44 @@ fn worker(name: &str) -> Option<(String, u64, bool)> {
 }
 
 fn the_table_is_kept(boot: &Boot) {
-    for (pid, name, class, prio, cpus) in CERTAIN {
+    for (pid, name, class, prio, cpus, flags) in CERTAIN {
         let row = boot.tasks.get(&pid);
         let row = row.unwrap_or_else(|| panic!("no task {pid}, which is {name}"));
-        is_like(row, name, class, prio, cpus);
+        let like = Like {
+            name,
+            class,
+            prio,
+            cpus,
+            flags,
+        };
+        is_like(boot, row, &like);
     }
-    let mut names: Vec<&str> = boot.idle.iter().map(comm).collect();
-    names.sort_unstable();
-    assert_eq!(names, ["swapper/0", "swapper/1"]);
+    assert_eq!(boot.idle.len(), 2, "{:?}", boot.idle);
+    for (name, cpus, flags) in [("swapper/0", CPU0, IDLE), ("swapper/1", CPU1, FORKED_IDLE)] {
+        let row = boot.idle.iter().find(|row| comm(row) == name);
+        let row = row.unwrap_or_else(|| panic!("no {name}"));
+        let like = Like {
+            name,
+            class: "idle",
+            prio: 120,
+            cpus,
+            flags,
+        };
+        is_like(boot, row, &like);
+    }
     // In the order in which mm's initcalls make them.
     let mut last = 24;
-    for (name, prio) in LATER {
+    for (name, prio, flags) in LATER {
         let found = boot.tasks.iter().find(|(_, row)| comm(row) == name);
         let (&pid, row) = found.unwrap_or_else(|| panic!("no {name}"));
-        is_like(row, name, "fair", prio, ALL);
+        let like = Like {
+            name,
+            class: "fair",
+            prio,
+            cpus: ALL,
+            flags,
+        };
+        is_like(boot, row, &like);
         assert!(pid > last, "{name} has the number {pid}, after {last}");
         last = pid;
     }
@@ -175,7 +295,14 @@ fn workers_follow_their_pools(boot: &Boot) {
             "u4" => (ALL, 120),
             _ => panic!("a worker of an unknown pool: {row}"),
         };
-        is_like(row, name, "fair", prio, cpus);
+        let like = Like {
+            name,
+            class: "fair",
+            prio,
+            cpus,
+            flags: WORKER,
+        };
+        is_like(boot, row, &like);
         let fresh = pools.entry((pool, urgent)).or_default().insert(id);
         assert!(fresh, "two workers are named {name}");
     }

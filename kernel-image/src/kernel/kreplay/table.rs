@@ -1,8 +1,8 @@
 //! The table of all tasks on the console, for whoever compares two machines: printed towards the end of a
 //! workload, with all its threads there, if the command line has `kreplay.tasks=1`.
 //!
-//! A line is `task: comm=<name> pid=<n> class=<class> prio=<n> policy=<policy> nice=<n> rt=<n> cpus=<mask>`,
-//! the idle tasks first, then all others by pid.
+//! A line is `task: comm=<name> pid=<n> class=<class> prio=<n> policy=<policy> nice=<n> rt=<n> flags=<PF_* flags>
+//! cpus=<mask>`, the idle tasks first, then all others by pid.
 
 use crate::include::linux::cpumask::cpu_possible_mask;
 use crate::include::linux::sched::{
@@ -31,7 +31,7 @@ fn policy_name(policy: u32) -> &'static str {
 
 fn show_task(p: TaskRef) {
     pr_info!(
-        "task: comm={} pid={} class={} prio={} policy={} nice={} rt={} cpus={:#x}",
+        "task: comm={} pid={} class={} prio={} policy={} nice={} rt={} flags={:#x} cpus={:#x}",
         p.comm_str(),
         p.pid.get(),
         CLASSES[p.class().rank as usize],
@@ -39,6 +39,7 @@ fn show_task(p: TaskRef) {
         policy_name(p.policy.get()),
         task_nice(p),
         p.rt_priority.get(),
+        p.flags.get(),
         p.cpus_mask.get().and(cpu_possible_mask()).as_u64()
     );
 }
