@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use trace::event::{Event, EventData};
+use trace::event::{Addr, Event, EventData};
 use trace::krec::Recording;
 
 mod common {
@@ -257,4 +257,81 @@ fn looking_changes_nothing() {
     };
     let plain = record(2, false).1;
     assert_eq!(digest(&recording().1), digest(&plain));
+}
+
+/// What `kreplay calls` counts: how often a function was entered, and how often below another.
+fn entries(path: &Path, from: &str, to: &str) -> (u64, u64) {
+    let mut machine = Command::new(env!("CARGO_BIN_EXE_kreplay-machine"));
+    machine
+        .args(["calls", "--from", from, "--to", to])
+        .arg(path);
+    let printed = run(&mut machine);
+    let line = printed.lines().last().expect("it prints a count");
+    let words: Vec<&str> = line.split(' ').collect();
+    let [
+        name,
+        "was",
+        "entered",
+        all,
+        "times,",
+        below,
+        "of",
+        "them",
+        "below",
+        outer,
+    ] = words[..]
+    else {
+        panic!("{printed}");
+    };
+    assert_eq!((name, outer), (to, from));
+    (all.parse().unwrap(), below.parse().unwrap())
+}
+
+#[test]
+fn functions_are_entered_as_often_as_the_events_say() {
+    let path = &recording().0;
+    let recording = open(path);
+    let events = recording.load_events().unwrap();
+    let works = |function: &str| {
+        let is = |func: Addr| recording.symbol(func).is_some_and(|s| s.name == function);
+        let started = count(
+            &events,
+            |data| matches!(data, EventData::StopWorkStart(e) if is(e.func)),
+        );
+        let done = count(
+            &events,
+            |data| matches!(data, EventData::StopWorkDone(e) if is(e.func)),
+        );
+        assert_eq!(started, done, "each {function} returns");
+        started
+    };
+    // The run is executed again for each, with that one function probed.
+    let [schedule, queue, migration, multi] = std::thread::scope(|scope| {
+        [
+            ("kthread", "__schedule"),
+            ("__x64_sys_sched_setaffinity", "cpu_stop_queue_work"),
+            ("cpu_stopper_thread", "migration_cpu_stop"),
+            ("cpu_stopper_thread", "multi_cpu_stop"),
+        ]
+        .map(|(from, to)| scope.spawn(move || entries(path, from, to)))
+        .map(|thread| thread.join().expect("its count is taken"))
+    });
+    // Stoppers, and nobody else, run the works.
+    let started = ["migration_cpu_stop", "multi_cpu_stop"].map(works);
+    assert_eq!([migration, multi], started.map(|n| (n, n)));
+    assert!(started.iter().all(|n| *n > 0), "{started:?}");
+    let queued = count(&events, |data| matches!(data, EventData::StopWorkQueue(_)));
+    assert_eq!(queue.0, queued);
+    // A task that runs where it no longer may is moved by one work; taskset asked for most of these.
+    let moved = count(
+        &events,
+        |data| matches!(data, EventData::MoveAffinityEntry(e) if e.on_cpu != 0 && e.new_mask.0 >> e.task_cpu & 1 == 0),
+    );
+    assert_eq!(migration.0, moved);
+    assert!((4..=moved).contains(&queue.1), "{queue:?} {moved}");
+    // Only __schedule switches, at most once each time; often it finds nobody else.
+    let switches = count(&events, |data| matches!(data, EventData::SchedSwitch(_)));
+    assert!(switches > 100, "{switches} prove nothing");
+    assert!(schedule.0 >= switches, "{schedule:?} {switches}");
+    assert!((1..schedule.0).contains(&schedule.1), "{schedule:?}");
 }
