@@ -65,7 +65,11 @@ fn a_kernel_for_a_process_or_another_machine() {
     let me = std::env::current_exe().unwrap();
     kreplay(["record", "--kernel", text(&me), "-o", "process.krec"])
         .expect(code::BAD_INPUT)
-        .complains(&[]);
+        .complains(&[
+            &format!("cannot boot {}", text(&me)),
+            "an ELF file that is no static executable",
+            "vmlinux",
+        ]);
     let image = built_in_image();
     let mut other = image.clone();
     other[18] = 0xb7; // e_machine: AArch64
@@ -104,6 +108,40 @@ fn numbers_of_cpus_that_there_are_not() {
     assert!(
         !file("smp.krec").exists(),
         "nothing is written for a scenario that cannot be"
+    );
+}
+
+#[test]
+fn topologies_that_cannot_be() {
+    let refused = |args: &[&str], words: &[&str]| {
+        let all = ["record", "-o", "topology.krec"].iter().chain(args);
+        kreplay(all).expect(code::BAD_INPUT).complains(words);
+    };
+    let shape = |shape: &str, words: &[&str]| refused(&["--topology", shape], words);
+    let example = "write it as packages=2,cores=2,threads=2,nodes=2";
+    for number in ["0", "-1", "two", "", "4294967296"] {
+        let no_number = format!("`{number}` is no number of packages");
+        let given = format!("packages={number},cores=2");
+        shape(&given, &["--topology", &no_number, example]);
+    }
+    shape("cores=2,nodes=0", &["`0` is no number of nodes"]);
+    shape("cores", &["`cores` has no number", example]);
+    shape("", &["`` has no number", example]);
+    shape("cores=2,", &["`` has no number", example]);
+    shape("sockets=2", &["there is no level `sockets`", example]);
+    shape("cores=2,cores=2", &["`cores` is given twice"]);
+    // More CPUs than there can be, also where their number does not fit 32 bits.
+    shape("packages=5,cores=13", &["65 vCPUs", "1 to 64"]);
+    shape("packages=65536,cores=65536", &["vCPUs", "1 to 64"]);
+    let uneven = "2 packages cannot be shared out evenly among 3 nodes";
+    shape("packages=2,nodes=3", &[uneven]);
+    refused(
+        &["--smp", "3", "--topology", "packages=2"],
+        &["--smp 3", "--topology packages=2", "which has 2 CPUs"],
+    );
+    assert!(
+        !file("topology.krec").exists(),
+        "nothing is written for a machine that cannot be"
     );
 }
 
@@ -329,6 +367,20 @@ fn an_input_is_never_overwritten() {
         .expect(code::BAD_INPUT)
         .complains(&["is the kernel to boot", "-o"]);
     assert!(fs::read(&kernel).unwrap() == before);
+
+    let script = file("not-to-be-lost.typed");
+    let before = b"1ms ls\\n\n";
+    fs::write(&script, before).unwrap();
+    // By another name too.
+    let link = file("not-to-be-lost.link");
+    let _ = fs::remove_file(&link);
+    std::os::unix::fs::symlink(&script, &link).unwrap();
+    for output in [&script, &link] {
+        kreplay(["record", "--input", text(&script), "-o", text(output)])
+            .expect(code::BAD_INPUT)
+            .complains(&["is what is to be typed", "-o"]);
+    }
+    assert!(fs::read(&script).unwrap() == before);
 
     let shown = file("not-to-be-lost.krec");
     fs::copy(recording(2), &shown).unwrap();
