@@ -69,11 +69,11 @@ fn execute_to_end(command: &str, args: &[OsString], errors: Stdio) -> anyhow::Re
 /// Of what it said, the error: the last line that is one, without the name before it.
 fn reason(said: &str) -> Option<&str> {
     let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
-    let named = lines().filter_map(|line| {
+    let mut named = lines().filter_map(|line| {
         let error = line.strip_prefix("kreplay: ");
         error.or_else(|| line.strip_prefix("error: "))
     });
-    named.last().or_else(|| lines().last())
+    named.next_back().or_else(|| lines().next_back())
 }
 
 fn become_machine(command: &str, args: &[OsString]) -> anyhow::Result<Infallible> {

@@ -20,7 +20,7 @@ const SIZES: [u32; 4] = [1, 2, 4, 8];
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Task {
     comm: String,
-    /// class, prio, policy, nice and real-time priority.
+    /// class, prio, policy, nice, real-time priority and flags.
     parameters: Vec<String>,
     cpus: Option<String>,
 }

@@ -69,18 +69,14 @@ impl Invariant for Parked {
                     cpu.parked = false;
                 }
             }
-            EventData::StopWorkStart(e) => {
-                if self.cpus.get(&e.cpu).is_some_and(|cpu| cpu.parked) {
-                    broken(WORKS, format!("work {} starts on CPU {}", e.work, e.cpu));
-                }
+            EventData::StopWorkStart(e) if self.cpus.get(&e.cpu).is_some_and(|cpu| cpu.parked) => {
+                broken(WORKS, format!("work {} starts on CPU {}", e.work, e.cpu));
             }
-            EventData::StopWorkQueue(e) => {
-                if self.cpus.get(&e.cpu).is_some_and(|cpu| cpu.gone) {
-                    broken(
-                        QUEUED,
-                        format!("work {} is queued on CPU {}", e.work, e.cpu),
-                    );
-                }
+            EventData::StopWorkQueue(e) if self.cpus.get(&e.cpu).is_some_and(|cpu| cpu.gone) => {
+                broken(
+                    QUEUED,
+                    format!("work {} is queued on CPU {}", e.work, e.cpu),
+                );
             }
             _ => {}
         }
