@@ -97,13 +97,56 @@ fn runs_on(machine: &[&str], workload: &str, cpus: u32, append: &str, until: &st
 
 #[test]
 fn shares_follow_weights() {
-    runs("fair", 3, "fair.ms=10000", "60s");
+    runs("fair", 3, "fair.ms=1500", "60s");
+    // Nice 0 and nice 5 beside each other for ten seconds: what each got, from the console.
+    let path = file("long-shares.krec");
+    let line = ["record", "--no-image", "--workload", "fair", "--console"];
+    let rest = [
+        "--append",
+        "fair.ms=10000",
+        "--until",
+        "11s",
+        "-o",
+        text(&path),
+    ];
+    let ran = kreplay(line.into_iter().chain(rest)).expect(code::DONE);
+    std::fs::remove_file(&path).expect("the recording was just written");
+    let words = "fair: nice 0 against nice 5: ";
+    let said = ran.stdout.lines().find_map(|line| line.split_once(words));
+    let (_, said) = said.unwrap_or_else(|| panic!("no {words}\n{ran}"));
+    let (got, _) = said.split_once(" ms for 1024 : 335").expect(said);
+    let (nice_0, nice_5) = got.split_once(" : ").expect(got);
+    let [nice_0, nice_5]: [f64; 2] = [nice_0, nice_5].map(|ms| ms.parse().expect(got));
+    assert!((nice_0 + nice_5 - 10_000.0).abs() < 20.0, "{got}");
+    let ratio = nice_0 / nice_5 / (1024.0 / 335.0);
+    assert!(
+        (ratio - 1.0).abs() < 0.02,
+        "{got}: {ratio} of what weights say"
+    );
 }
 
-/// Groups that may run for so long a period and no longer.
+/// Groups that may run for so long a period and no longer. (Which tasks are throttled no event tells: that
+/// nobody waits beside an idle CPU cannot be asked of this one.)
 #[test]
 fn shares_follow_limits() {
-    runs("fair", 2, "fair.limits=1 fair.quick=1", "60s");
+    let path = file("limits.krec");
+    let line = ["record", "--no-image", "--workload", "fair", "--console"];
+    let rest = [
+        "--append",
+        "fair.limits=1 fair.quick=1",
+        "--until",
+        "60s",
+        "-o",
+        text(&path),
+    ];
+    let ran = kreplay(line.into_iter().chain(rest)).expect(code::DONE);
+    for words in [
+        "fair: limited and alone: 199 ms of 1000",
+        "fair: all numbers are as they should be",
+    ] {
+        assert!(ran.stdout.contains(words), "no {words}\n{ran}");
+    }
+    assert_eq!(open(&path).end().unwrap().outcome, OutcomeRow::PowerOff);
 }
 
 /// Threads of a core, cores of a package, packages; and a CPU of half the others' capacity: what is balanced
