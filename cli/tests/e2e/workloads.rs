@@ -162,17 +162,9 @@ fn balance_follows_the_shape_of_the_machine() {
 
 #[test]
 fn cpus_go_and_come() {
-    let (cycles, sizes) = if long() {
-        (100, &[2, 4, 8][..])
-    } else {
-        (2, &[3][..])
-    };
+    runs("hotplug", 3, "hotplug.cycles=2", "1000s");
+    let sizes = if long() { &[2, 4, 8][..] } else { &[2] };
     for cpus in sizes {
-        runs(
-            "hotplug",
-            *cpus,
-            &format!("hotplug.cycles={cycles}"),
-            "1000s",
-        );
+        runs("hotplug", *cpus, "hotplug.cycles=100", "1000s");
     }
 }
