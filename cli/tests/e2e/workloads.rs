@@ -1,5 +1,6 @@
 //! What the built-in kernel's workloads show: every cause that it has for a move, moves by active balance with
-//! a stopper's phases, a small idle boot; and, in the long tests, the long forms of those that check themselves.
+//! a stopper's phases, a small idle boot, shares by weight and limit, machines of several shapes, CPUs that go
+//! and come a hundred times.
 
 use std::collections::{BTreeMap, BTreeSet};
 
