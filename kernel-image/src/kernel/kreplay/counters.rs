@@ -28,6 +28,8 @@ pub struct KreplayCounters {
     pub affinity_stayed: AtomicU64,
     /// Tasks that `migration_cpu_stop` moved.
     pub stopper_moves: AtomicU64,
+    /// Works queued to even out load or to empty a CPU: pushes of a class, active balance, a CPU on its way down.
+    pub balance_stop_works: AtomicU64,
     /// Context switches of the workload's end, all CPUs.
     pub nr_switches: AtomicU64,
 }
@@ -47,6 +49,7 @@ pub static kreplay_counters: KreplayCounters = KreplayCounters {
     affinity_sleeping: AtomicU64::new(0),
     affinity_stayed: AtomicU64::new(0),
     stopper_moves: AtomicU64::new(0),
+    balance_stop_works: AtomicU64::new(0),
     nr_switches: AtomicU64::new(0),
 };
 

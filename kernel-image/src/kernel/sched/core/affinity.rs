@@ -458,7 +458,10 @@ fn affine_in_place(rq: RqRef, p: TaskRef, rf: &RqFlags, flags: u32) {
     preempt_disable();
     task_rq_unlock(rq, p, rf);
     if push {
-        stop_one_cpu_nowait(cpu_of(rq), push_cpu_stop, VoidPtr::new(p), &rq.push_work);
+        let arg = VoidPtr::new(p);
+        if stop_one_cpu_nowait(cpu_of(rq), push_cpu_stop, arg, &rq.push_work) {
+            count(&kreplay_counters.balance_stop_works);
+        }
     }
     preempt_enable();
     if let Some(pending) = done {

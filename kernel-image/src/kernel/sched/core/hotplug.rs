@@ -20,6 +20,7 @@ use crate::include::linux::sched::{TASK_UNINTERRUPTIBLE, TaskRef, TaskStruct, Ta
 use crate::include::linux::spinlock::{raw_spin_lock_irq, raw_spin_unlock_irq};
 use crate::include::linux::stop_machine::{CpuStopWork, stop_one_cpu_nowait};
 use crate::init::init_task::init_task;
+use crate::kernel::kreplay::counters::{count, kreplay_counters};
 use crate::kernel::kthread::kthread_is_per_cpu;
 use crate::kernel::rcu::tree::synchronize_rcu;
 use crate::kernel::sched::core::init::sched_smp_initialized;
@@ -93,12 +94,14 @@ extern "C" fn balance_push(rq: RqRef) {
     // The stopper's wake-up takes this lock. Preemption and interrupts are off, so nothing else runs here.
     preempt_disable();
     raw_spin_rq_unlock(rq);
-    stop_one_cpu_nowait(
+    if stop_one_cpu_nowait(
         cpu_of(rq),
         __balance_push_cpu_stop,
         VoidPtr::new(push_task),
         push_work.per_cpu(cpu_of(rq)),
-    );
+    ) {
+        count(&kreplay_counters.balance_stop_works);
+    }
     preempt_enable();
     // The need to reschedule is set now, and the next pick is the stopper.
     raw_spin_rq_lock(rq);

@@ -22,6 +22,7 @@ use crate::include::linux::sched::{
     PushableDlTasksLink, TaskRef, same_task, smp_mb, task_cpu, test_tsk_need_resched,
 };
 use crate::include::linux::stop_machine::stop_one_cpu_nowait;
+use crate::kernel::kreplay::counters::{count, kreplay_counters};
 use crate::kernel::sched::core::push::{get_push_task, push_cpu_stop};
 use crate::kernel::sched::core::{activate_task, deactivate_task, resched_curr, set_task_cpu};
 use crate::kernel::sched::cpudeadline::cpudl_find;
@@ -310,7 +311,9 @@ pub(super) fn pull_dl_task(this_rq: RqRef) {
             preempt_disable();
             raw_spin_rq_unlock(this_rq);
             let arg = VoidPtr::new(push_task);
-            stop_one_cpu_nowait(cpu, push_cpu_stop, arg, &src_rq.push_work);
+            if stop_one_cpu_nowait(cpu, push_cpu_stop, arg, &src_rq.push_work) {
+                count(&kreplay_counters.balance_stop_works);
+            }
             preempt_enable();
             raw_spin_rq_lock(this_rq);
         }

@@ -25,6 +25,7 @@ use crate::include::linux::list::ListHead;
 use crate::include::linux::preempt::{preempt_disable, preempt_enable};
 use crate::include::linux::sched::topology::{SD_SHARE_CPUCAPACITY, SdRef, sched_domain_span};
 use crate::include::linux::stop_machine::stop_one_cpu_nowait;
+use crate::kernel::kreplay::counters::{count, kreplay_counters};
 use crate::kernel::sched::core::idle_cpu;
 use crate::kernel::sched::sched::{
     Rq, RqRef, cpu_of, cpu_rq, group_balance_cpu, group_balance_mask, raw_spin_rq_lock,
@@ -382,13 +383,15 @@ fn start_active_balance(this_cpu: u32, env: &mut LbEnv, busiest: RqRef) -> Optio
     preempt_disable();
     raw_spin_rq_unlock(busiest);
     local_irq_restore(flags);
-    if active_balance {
-        stop_one_cpu_nowait(
+    if active_balance
+        && stop_one_cpu_nowait(
             cpu_of(busiest),
             active_load_balance_cpu_stop,
             VoidPtr::new(busiest),
             &busiest.active_balance_work,
-        );
+        )
+    {
+        count(&kreplay_counters.balance_stop_works);
     }
     preempt_enable();
     Some(active_balance)

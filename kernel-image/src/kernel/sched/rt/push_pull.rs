@@ -23,6 +23,7 @@ use crate::include::linux::sched::{
 };
 use crate::include::linux::spinlock::{raw_spin_lock, raw_spin_unlock};
 use crate::include::linux::stop_machine::stop_one_cpu_nowait;
+use crate::kernel::kreplay::counters::{count, kreplay_counters};
 use crate::kernel::sched::core::push::{get_push_task, push_cpu_stop};
 use crate::kernel::sched::core::{activate_task, deactivate_task, resched_curr, set_task_cpu};
 use crate::kernel::sched::cpupri::cpupri_find;
@@ -264,7 +265,9 @@ fn push_current(rq: RqRef) {
         preempt_disable();
         raw_spin_rq_unlock(rq);
         let arg = VoidPtr::new(push_task);
-        stop_one_cpu_nowait(cpu_of(rq), push_cpu_stop, arg, &rq.push_work);
+        if stop_one_cpu_nowait(cpu_of(rq), push_cpu_stop, arg, &rq.push_work) {
+            count(&kreplay_counters.balance_stop_works);
+        }
         preempt_enable();
         raw_spin_rq_lock(rq);
     }
@@ -357,14 +360,14 @@ pub fn rto_push_irq_work_func(work: &'static IrqWork) {
 #[inline(never)]
 pub(super) fn pull_rt_task(this_rq: RqRef) {
     let this_cpu = cpu_of(this_rq);
-    let count = rt_overloaded(this_rq);
-    if count == 0 {
+    let overloaded = rt_overloaded(this_rq);
+    if overloaded == 0 {
         return;
     }
     // Pairs with `rt_set_overload`.
     smp_mb();
     let rd = this_rq.rd();
-    if count == 1 && rd.rto_mask.get().test(this_cpu) {
+    if overloaded == 1 && rd.rto_mask.get().test(this_cpu) {
         return;
     }
     if sched_feat(SchedFeat::RT_PUSH_IPI) {
@@ -403,7 +406,9 @@ pub(super) fn pull_rt_task(this_rq: RqRef) {
             preempt_disable();
             raw_spin_rq_unlock(this_rq);
             let arg = VoidPtr::new(push_task);
-            stop_one_cpu_nowait(cpu, push_cpu_stop, arg, &src_rq.push_work);
+            if stop_one_cpu_nowait(cpu, push_cpu_stop, arg, &src_rq.push_work) {
+                count(&kreplay_counters.balance_stop_works);
+            }
             preempt_enable();
             raw_spin_rq_lock(this_rq);
         }
