@@ -51,7 +51,7 @@ fn complete(found: &mut Diff, recordings: [&Path; 2]) {
         match stack(recording, seq) {
             Ok(stack) => found.give_stack(side, &stack),
             Err(error) => eprintln!(
-                "kreplay: no stack of event @{seq} of {name}: {}",
+                "kreplay: no stack of event @{seq} of {name} (`kreplay runq --at @{seq} {name}` takes what else it needs): {}",
                 exit::message(&error)
             ),
         }
