@@ -19,27 +19,29 @@
 //! | T8 | E [`InMask`], S; K `kunit/affinity` |
 //! | T10 | E [`AtHome`]; K the BUG_ON of `smpboot_thread_fn`, `kunit/hotplug`, `kunit/kthread` |
 //! | T11 | not: no event says who is a user task |
-//! | T12 | not: that a task was preempted before it blocked is in no field |
+//! | T12 | S with E [`state::over_time`] |
 //! | T13 | E [`Life`] |
 //! | T14 | E [`Life`], [`OneQueue`] |
 //! | T15 | K `kunit/wakeup` |
 //! | T16 | E [`Life`] |
-//! | T17, T18 | not: `nr_uninterruptible` is in no state, and reasons to leave are not told |
+//! | T17 | S |
+//! | T18 | S with E [`state::over_time`], the sum: whether a task wanted to leave is the kernel's word |
 //! | P1 | E [`ClassOrder`], S |
 //! | P2 | S, real time: as P11; deadlines and FIFO order are in no event and no state |
 //! | P3, P4, P12 | E [`StopperFirst`] |
 //! | P5, P9, P11 | S |
 //! | P6 | not: no event where a lock is dropped |
-//! | P7, P8, P10 | not: preempt counts and interrupt flags are not told |
-//! | F1, F2, F4 | S; K `kunit/fair` |
-//! | F3 | not: no state has V as the kernel has it |
+//! | P7 | K the warnings of `finish_task_switch`, `cpu_stop_run_work`, `do_one_initcall` and `process_one_work` |
+//! | P8, P10 | not: preempt counts and interrupt flags are not told |
+//! | F1, F2, F4 | S, [`state::over_time`]; K `kunit/fair` |
+//! | F3 | S, of a V that `trace-live` computes from the kernel's sums |
 //! | F5 | K `kunit/fair` |
 //! | F6 | K `kunit/fair`, the lag; not from S, where a yield cannot be told |
 //! | F7, F8, F9 | not: they compare two instants |
 //! | F10 | K workload `fair` (`fair.limits=1`); S has no throttling, but the sum of T6 |
 //! | F11, F12 | K `kunit/fair`, workload `fair` |
 //! | R1 | S |
-//! | R2 | not: the pushable list is in no state |
+//! | R2 | S, the list; the root domain's mask is in no state |
 //! | R3 | K workload `rt` |
 //! | R4 | K workload `rt` (`rt.throttle=1`) |
 //! | R5, R6 | K workload `deadline`, admission and misses; bandwidths are in no state |
@@ -48,7 +50,7 @@
 //! | S3, S4 | E [`StopRequests`] |
 //! | S5, S6 | E [`LockStep`]; K `kunit/stop_machine` |
 //! | S7 | E [`Parked`], S; K workload `hotplug` |
-//! | S8 | not: `push_busy` and `active_balance` are in no state |
+//! | S8 | not: between the mark and the queueing nothing is locked, so an instant may lie there |
 //! | S9 | K `kunit/affinity`, workload `affinity` |
 //! | H1 | E [`Hotplug`], S |
 //! | H2 | E [`Hotplug`], but for interrupts; K `kunit/hotplug`, workload `hotplug` |
@@ -59,7 +61,8 @@
 //! | W2, W3 | K `kunit/workqueue`, that a sleeping work stops nobody; the pools are in no state |
 //! | W4 | K `kunit/workqueue` |
 //! | K1 | E [`Life`]; K `kunit/fork` |
-//! | L1, C1 | not: no event at locks and clocks |
+//! | L1 | not: no event at locks |
+//! | C1 | S [`state::over_time`]; not that a section uses one value |
 
 mod at_home;
 mod class_order;

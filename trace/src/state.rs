@@ -108,6 +108,10 @@ pub struct Cpu {
     /// `rq->nr_pinned`: tasks with migration disabled.
     #[serde(default)]
     pub nr_pinned: Option<u32>,
+    /// `rq->nr_uninterruptible`: sleeps that count as load, begun here minus ended here. Only the sum over all CPUs
+    /// says how many there are.
+    #[serde(default)]
+    pub nr_uninterruptible: Option<i32>,
     /// What the fair class keeps, with every node of its tree.
     #[serde(default)]
     pub fair: Option<FairQueue>,
@@ -173,6 +177,9 @@ pub struct RtQueue {
     pub nr_running: u32,
     /// `rt_queued`: whether they count in the runqueue.
     pub queued: bool,
+    /// `pushable_tasks`, in its order: addresses of `task_struct`s.
+    #[serde(default)]
+    pub pushable: Option<Vec<u64>>,
 }
 
 /// Which task.

@@ -113,10 +113,13 @@ fn holds(run: &Run) {
 
 /// Looks into the kernel at instants of the run. Returns how many runqueues were at rest.
 fn states_hold(run: &Run, count: u64, seed: u64) -> usize {
-    let events = run.recording.load_events().unwrap().len() as u64;
-    let at = instants(events, count, seed);
+    let events = run.recording.load_events().unwrap();
+    let at = instants(events.len() as u64, count, seed);
+    let states = states(&run.path, &at);
+    let found = check::state::over_time(&events, &states);
+    assert!(found.is_empty(), "{}: {}", run.name, found[0]);
     let mut at_rest = 0;
-    for (at, state) in at.iter().zip(states(&run.path, &at)) {
+    for (at, state) in at.iter().zip(states) {
         let found = check::state::all(&state);
         assert!(found.is_empty(), "{} at {at}: {}", run.name, found[0]);
         at_rest += state.cpus.iter().filter(|cpu| !cpu.locked).count();

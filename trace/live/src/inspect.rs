@@ -201,6 +201,10 @@ impl<'a> Inspector<'a> {
                 Some(field) => Some(number(field)?.u32()),
                 None => None,
             },
+            nr_uninterruptible: match fields.nr_uninterruptible {
+                Some(field) => Some(number(field)?.i32()),
+                None => None,
+            },
             fair: self.fair_queue(target, rq)?,
             rt: self.rt_queue(target, rq)?,
         })

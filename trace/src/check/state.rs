@@ -5,11 +5,14 @@
 //! is about to sleep is still `curr`.
 
 mod fair;
+mod over_time;
 mod realtime;
 mod runqueue;
 mod stopper;
 #[cfg(test)]
 mod testing;
+
+pub use over_time::over_time;
 
 use crate::krec::TaskRow;
 use crate::state::State;
@@ -33,6 +36,7 @@ impl std::fmt::Display for Broken {
 pub fn all(state: &State) -> Vec<Broken> {
     let mut found = Vec::new();
     runqueue::check(state, &mut found);
+    runqueue::uninterruptible(state, &mut found);
     fair::check(state, &mut found);
     realtime::check(state, &mut found);
     stopper::check(state, &mut found);

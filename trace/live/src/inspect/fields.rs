@@ -115,6 +115,7 @@ pub(super) struct Fields {
     pub(super) migration_disabled: Option<Field>,
     pub(super) migration_pending: Option<Field>,
     pub(super) nr_pinned: Option<Field>,
+    pub(super) nr_uninterruptible: Option<Field>,
     pub(super) queues: Option<QueueFields>,
     /// The words of the sets of CPUs: possible, present, online, active.
     masks: Option<[Addr; 4]>,
@@ -142,6 +143,8 @@ pub(super) struct QueueFields {
     pub(super) highest_prio: Field,
     pub(super) rt_queued: Field,
     pub(super) rt_nr_running: Field,
+    /// The list of pushable tasks in `rt_rq`, and the link of a task in it.
+    pub(super) pushable: Option<(Field, Field)>,
 }
 
 impl QueueFields {
@@ -171,6 +174,8 @@ impl QueueFields {
             highest_prio: rt("highest_prio.curr").or_else(|| rt("highest_prio"))?,
             rt_queued: rt("rt_queued")?,
             rt_nr_running: rt("rt_nr_running")?,
+            pushable: rt("pushable_tasks.node_list")
+                .zip(types.field("task_struct", "pushable_tasks.node_list").ok()),
         })
     }
 }
@@ -247,6 +252,7 @@ impl Fields {
             migration_disabled: task("migration_disabled").ok(),
             migration_pending: task("migration_pending").ok(),
             nr_pinned: rq("nr_pinned").ok(),
+            nr_uninterruptible: rq("nr_uninterruptible").ok(),
             queues: QueueFields::of(image),
             masks: ["possible", "present", "online", "active"]
                 .map(|which| image.address_of(&format!("__cpu_{which}_mask")))

@@ -117,6 +117,14 @@ impl Inspector<'_> {
                 lists.push((prio as u32, len));
             }
         }
+        let pushable = match fields.pushable {
+            Some((head, link)) => {
+                let head = Addr(rt.0.wrapping_add(head.offset));
+                let links = list(target, head, MOST_TASKS)?.into_iter();
+                Some(links.map(|at| at.0.wrapping_sub(link.offset)).collect())
+            }
+            None => None,
+        };
         Ok(Some(RtQueue {
             bitmap: [
                 target.read_u64(bitmap)?,
@@ -126,6 +134,7 @@ impl Inspector<'_> {
             highest_prio: number(fields.highest_prio)?.i32(),
             nr_running: number(fields.rt_nr_running)?.u32(),
             queued: number(fields.rt_queued)?.u32() != 0,
+            pushable,
         }))
     }
 }

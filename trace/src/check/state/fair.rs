@@ -1,4 +1,4 @@
-//! The fair class's queues: F1, F2, F4 and F5, group by group.
+//! The fair class's queues: F1, F2 and F4, group by group, and F3 of the runqueue's own.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +14,9 @@ pub(super) fn check(state: &State, found: &mut Vec<Broken>) {
                 found.push(Broken { invariant, what });
             };
             check_queue(queue, &mut add);
+            if let Some(mean) = cpu.avg_vruntime {
+                lags(queue, mean, &mut add);
+            }
         }
     }
 }
@@ -22,6 +25,7 @@ type Add<'a> = &'a mut dyn FnMut(&'static str, String);
 
 const SUMS: &str = "F1 the sums are the tree's";
 const ORDER: &str = "F2 the tree is in order";
+const LAGS: &str = "F3 the lags add up to nothing";
 const ELIGIBLE: &str = "F4 somebody is eligible";
 
 /// A weight in user resolution: never below 2 unless it is 0.
@@ -130,6 +134,18 @@ fn order(queue: &FairQueue, add: Add<'_>) {
     }
 }
 
+/// F3: V is the weighted mean, rounded down: the sum of the lags lies in (-W, 0].
+fn lags(queue: &FairQueue, mean: u64, add: Add<'_>) {
+    let curr = queue.curr.as_ref().filter(|curr| curr.on_rq != 0);
+    let all = || queue.tree.iter().chain(curr);
+    let lag = |node: &FairNode| i128::from(after(mean, node.vruntime));
+    let sum: i128 = all().map(|it| lag(it) * scale_load_down(it.weight)).sum();
+    let load: i128 = all().map(|it| scale_load_down(it.weight)).sum();
+    if load != 0 && !(-load < sum && sum <= 0) {
+        add(LAGS, format!("their sum is {sum}, the weight {load}"));
+    }
+}
+
 /// F4: an entity whose lag is not negative exists wherever there is one at all.
 fn eligible(queue: &FairQueue, curr: Option<&FairNode>, add: Add<'_>) {
     let all = || queue.tree.iter().chain(curr);
@@ -149,6 +165,7 @@ mod tests {
 
     fn broken(change: impl FnOnce(&mut FairQueue)) -> Vec<String> {
         let mut state = state(1);
+        state.cpus[0].avg_vruntime = None;
         if let Some(queue) = &mut state.cpus[0].fair {
             change(queue);
         }
@@ -169,6 +186,20 @@ mod tests {
         assert!(broken(|queue| queue.tree[0].on_rq = 0)[0].contains("not on_rq"));
         let inside = broken(|queue| queue.curr.as_mut().unwrap().addr = 2);
         assert!(inside[0].contains("running entity 0x2 is in the tree"));
+    }
+
+    #[test]
+    fn a_mean_that_is_none() {
+        let broken = |mean| {
+            let mut state = state(1);
+            state.cpus[0].avg_vruntime = Some(mean);
+            let mut found = Vec::new();
+            check(&state, &mut found);
+            found.into_iter().map(|it| it.what).collect::<Vec<_>>()
+        };
+        assert_eq!(broken(5150), [""; 0]);
+        assert_eq!(broken(5151), ["CPU 0: their sum is 2048, the weight 2048"]);
+        assert_eq!(broken(5149), ["CPU 0: their sum is -2048, the weight 2048"]);
     }
 
     #[test]

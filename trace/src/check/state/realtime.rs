@@ -1,10 +1,13 @@
-//! The real-time class's queues: R1.
+//! The real-time class's queues: R1, and R2 but for the root domain's mask.
+
+use std::collections::BTreeSet;
 
 use super::Broken;
-use crate::state::{RtQueue, State};
+use crate::state::{Cpu, RtQueue, State};
 
 const BITMAP: &str = "R1 the bitmap says which lists have tasks";
 const HIGHEST: &str = "R1 highest_prio is the highest";
+const PUSHABLE: &str = "R2 who waits and may go elsewhere can be pushed";
 /// The bit that ends every search.
 const MAX_RT_PRIO: u32 = 100;
 
@@ -17,7 +20,35 @@ pub(super) fn check(state: &State, found: &mut Vec<Broken>) {
                 found.push(Broken { invariant, what });
             };
             check_queue(queue, &mut add);
+            if let Some(listed) = &queue.pushable {
+                pushable(state, cpu, listed, &mut add);
+            }
         }
+    }
+}
+
+/// R2: pushable are those that are queued, do not run, and may use more than one CPU.
+fn pushable(state: &State, cpu: &Cpu, listed: &[u64], add: &mut dyn FnMut(&'static str, String)) {
+    let current = cpu.current.as_ref().map_or(0, |it| it.addr);
+    let here = state.tasks.iter().filter(|task| task.cpu == cpu.cpu);
+    let due: BTreeSet<u64> = here
+        .filter(|task| task.class == "rt" && task.on_rq == 1 && task.addr != current)
+        .filter(|task| task.cpus_mask.count_ones() > 1)
+        .map(|task| task.addr)
+        .collect();
+    let listed: BTreeSet<u64> = listed.iter().copied().collect();
+    let name = |addr: &u64| {
+        let task = state.tasks.iter().find(|task| task.addr == *addr);
+        task.map_or(format!("{addr:#x}"), |task| task.pid.to_string())
+    };
+    for task in due.difference(&listed) {
+        add(PUSHABLE, format!("{} is not in the list", name(task)));
+    }
+    for task in listed.difference(&due) {
+        add(
+            PUSHABLE,
+            format!("{} should not be in the list", name(task)),
+        );
     }
 }
 
@@ -96,5 +127,33 @@ mod tests {
         assert_eq!(end, ["CPU 0: the end mark is missing"]);
         let count = broken(|queue| queue.nr_running = 1);
         assert_eq!(count, ["CPU 0: rt_nr_running is 1, the lists have 2"]);
+    }
+
+    #[test]
+    fn pushable_tasks_wait_and_may_go_elsewhere() {
+        let broken = |change: fn(&mut State)| {
+            let mut state = state(2);
+            let task = &mut state.tasks[2];
+            (task.class, task.cpus_mask) = ("rt".to_owned(), 3);
+            let addr = task.addr;
+            state.cpus[0].rt.as_mut().unwrap().pushable = Some(vec![addr]);
+            change(&mut state);
+            let (mut found, cpu) = (Vec::new(), &state.cpus[0]);
+            let mut add = |_, what| found.push(what);
+            let listed = cpu.rt.as_ref().unwrap().pushable.as_ref().unwrap();
+            pushable(&state, cpu, listed, &mut add);
+            found
+        };
+        assert_eq!(broken(|_| ()), [""; 0]);
+        let missing = broken(|state| state.cpus[0].rt.as_mut().unwrap().pushable = Some(vec![]));
+        assert_eq!(missing, ["20 is not in the list"]);
+        let should_not = ["20 should not be in the list"];
+        assert_eq!(broken(|state| state.tasks[2].cpus_mask = 1), should_not);
+        assert_eq!(broken(|state| state.tasks[2].on_rq = 0), should_not);
+        let runs = broken(|state| {
+            let addr = state.tasks[2].addr;
+            state.cpus[0].current.as_mut().unwrap().addr = addr;
+        });
+        assert_eq!(runs, should_not);
     }
 }

@@ -1,4 +1,4 @@
-//! Runqueues and who is on them: T1, T3, T4, T6 to T9, P1, P5, P9 and P11.
+//! Runqueues and who is on them: T1, T3, T4, T6 to T9, T17, P1, P5, P9 and P11.
 
 use std::collections::BTreeMap;
 
@@ -40,6 +40,31 @@ pub(super) fn check(state: &State, found: &mut Vec<Broken>) {
         counts(state, cpu, &mut add);
         masks(state, cpu, &mut add);
         resched(cpu, current, &tasks, &mut add);
+    }
+}
+
+/// T17: over all CPUs, so many sleeps count as load as there are. One that ends is counted until it is queued.
+pub(super) fn uninterruptible(state: &State, found: &mut Vec<Broken>) {
+    if state.cpus.iter().any(|cpu| cpu.locked) {
+        return;
+    }
+    let each = state.cpus.iter().map(|cpu| cpu.nr_uninterruptible);
+    let Some(sum) = each.sum::<Option<i32>>() else {
+        return;
+    };
+    let off = |letter| {
+        let tasks = state.tasks.iter();
+        let off = tasks.filter(|task| task.pid != 0 && task.on_rq == 0 && task.state == letter);
+        off.count() as i32
+    };
+    let (sleep, wake) = (off('D'), off('R'));
+    if !(sleep..=sleep + wake).contains(&sum) {
+        found.push(Broken {
+            invariant: "T17 uninterruptible sleeps are counted",
+            what: format!(
+                "nr_uninterruptible is {sum}, {sleep} tasks sleep so and {wake} may be waking up"
+            ),
+        });
     }
 }
 
@@ -285,6 +310,29 @@ mod tests {
     }
 
     #[test]
+    fn uninterruptible_sleeps_of_all_cpus_together() {
+        let sleeps = |sums: [i32; 2], letter| {
+            broken(move |state| {
+                state.cpus[0].nr_uninterruptible = Some(sums[0]);
+                state.cpus[1].nr_uninterruptible = Some(sums[1]);
+                let mut task = task(state, 20).clone();
+                (task.pid, task.addr, task.on_rq, task.state) = (30, 1, 0, letter);
+                state.tasks.push(task);
+            })
+        };
+        assert_eq!(sleeps([3, -2], 'D'), [""; 0]);
+        assert_eq!(sleeps([0, 1], 'R'), [""; 0]);
+        assert_eq!(
+            sleeps([0, 0], 'D'),
+            [
+                "T17 uninterruptible sleeps are counted: nr_uninterruptible is 0, 1 tasks sleep so and 0 may be \
+                 waking up"
+            ]
+        );
+        assert_eq!(sleeps([1, 0], 'S').len(), 1);
+    }
+
+    #[test]
     fn masks_hold_but_for_pinned_tasks_and_pending_moves() {
         let queued = broken(|state| task(state, 21).cpus_mask = 1);
         assert_eq!(
@@ -317,6 +365,7 @@ mod tests {
                 rt.lists = vec![(50, 1)];
                 rt.bitmap[0] = 1 << 50;
                 rt.highest_prio = 50;
+                state.cpus[0].avg_vruntime = None;
                 let fair = state.cpus[0].fair.as_mut().unwrap();
                 fair.h_nr_running = 1;
                 fair.nr_running = 1;

@@ -95,10 +95,11 @@ fn cpu(cpu: u32) -> Cpu {
         rt_nr_running: 0,
         dl_nr_running: 0,
         min_vruntime: 5000,
-        avg_vruntime: Some(5000),
+        avg_vruntime: Some(5150),
         queue: vec![queued(runs, cpu, 0), queued(waits, cpu, 1)],
         stopper: None,
         nr_pinned: Some(0),
+        nr_uninterruptible: Some(0),
         fair: Some(FairQueue {
             nr_running: 2,
             h_nr_running: 2,
@@ -116,6 +117,7 @@ fn cpu(cpu: u32) -> Cpu {
             highest_prio: 99,
             nr_running: 0,
             queued: false,
+            pushable: Some(Vec::new()),
         }),
     }
 }
