@@ -4,10 +4,9 @@
 #   --image FILE   the kernel; without it, the one of this tree is built
 #   --cpus N       2 unless given
 #   --append TEXT  the kernel's command line
-#   --threads multi  each CPU in a thread of its own, really parallel; without it they take turns in one thread:
-#                  a spinning CPU that waits for one whose thread the host has set aside would spin for milliseconds.
-#                  Parallel, a work of the kernel's own balancing now and then falls between two of stopstorm's
-#                  counts, which then panics: not for a test that must always hold.
+#   --threads multi  each CPU in a thread of its own, really parallel; without it they take turns in one thread.
+#                  Parallel, the host decides who waits for whom and for how long: for workloads that do not
+#                  measure time, as stopstorm, hackbench, forkexec, hotplug and rcutorture.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 image='' cpus=2 append='workload=stopstorm stopstorm.rounds=28 stopstorm.patience_ms=0 kreplay.tasks=1' threads=single

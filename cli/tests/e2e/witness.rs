@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::support::{Ran, code, file, finish, kreplay, root, text};
+use super::support::{Ran, code, file, finish, kreplay, long, root, text};
 
 const SIZES: [u32; 4] = [1, 2, 4, 8];
 
@@ -36,11 +36,16 @@ fn image() -> &'static PathBuf {
 }
 
 fn under_qemu(cpus: u32, workload: &str, append: &str) -> Ran {
+    qemu("single", cpus, workload, append)
+}
+
+/// `threads`: whether QEMU's CPUs take turns (`single`) or are really parallel (`multi`).
+fn qemu(threads: &str, cpus: u32, workload: &str, append: &str) -> Ran {
     let line = format!("workload={workload} {append}");
     finish(
         Command::new(root().join("scripts/witness.sh"))
             .args(["--image", text(image()), "--append", &line])
-            .args(["--cpus", &cpus.to_string()]),
+            .args(["--cpus", &cpus.to_string(), "--threads", threads]),
     )
     .expect(code::DONE)
 }
@@ -169,6 +174,24 @@ fn qemu_comes_to_the_same_threads_after_moving_tasks_around() {
         has_linuxs_threads(cpus, &tasks);
         for ran in [&qemu, &ours] {
             line_with(ran, "affinity: done, all counts agree");
+        }
+    }
+}
+
+/// Two CPUs that are really parallel meet in ways that no schedule of ours has; the kernel's own checks watch.
+#[test]
+fn two_parallel_cpus_of_qemu_break_nothing() {
+    let rounds = if long() { 50 } else { 2 };
+    for _ in 0..rounds {
+        for (workload, append) in [
+            ("stopstorm", "stopstorm.rounds=28 stopstorm.patience_ms=0"),
+            ("hackbench", "hackbench.loops=20"),
+            ("forkexec", "forkexec.families=20"),
+            ("rcutorture", "rcutorture.updates=20"),
+            ("hotplug", "hotplug.cycles=2 hotplug.pairs=2 hotplug.hogs=2"),
+        ] {
+            // The script looks for warnings, panics and the power-off.
+            qemu("multi", 2, workload, append);
         }
     }
 }

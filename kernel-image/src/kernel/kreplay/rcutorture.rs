@@ -37,6 +37,7 @@ use crate::kernel::kreplay::table::show_tasks;
 use crate::kernel::kreplay::workload_param;
 use crate::kernel::rcu::rcu::{rcu_seq_ctr, rcu_seq_done, rcu_seq_snap};
 use crate::kernel::rcu::tree::rcu_state;
+use crate::kernel::rcu::tree::types::rcu_get_root;
 use crate::kernel::rcu::tree_plugin::RCU_READ_UNLOCK_BLOCKED;
 use crate::kernel::sched::core::set_cpus_allowed_ptr;
 use crate::kernel::time::timer::sleep::usleep_range;
@@ -309,13 +310,13 @@ extern "C" fn rcu_torture_fakewriter(data: VoidPtr) -> i32 {
     while !kthread_should_stop() {
         let us = 1_000 + random.below(8_000);
         usleep_range(us, us + 100);
-        let before = rcu_state.gp_seq.get();
+        let cookie = rcu_seq_snap(&rcu_state.gp_seq);
         if random.below(3) == 0 {
             synchronize_rcu_expedited();
         } else {
             synchronize_rcu();
-            // A full grace period after the call: the number has passed one end at least.
-            if rcu_seq_ctr(rcu_state.gp_seq.get()) == rcu_seq_ctr(before) {
+            // A full grace period after the call. The nodes' numbers say so before the state's does.
+            if !rcu_seq_done(&rcu_get_root().gp_seq, cookie) {
                 fail(format_args!(
                     "synchronize_rcu returned without a grace period"
                 ));
