@@ -3,8 +3,8 @@
 //! EEVDF keeps it within what a task is given at once. Here that is a request and the rest of the tick in
 //! which it ends. `share` derives it for pairs; a task's lag is the mean of its distances to the others. Even
 //! requests of whole ticks end one tick later: a turn begins at the switch, a little after the tick, and the
-//! tick that would end it finds it not quite served. And a turn may begin anywhere: on a single CPU the director's
-//! own wake-ups see to that.
+//! tick that would end it finds it not quite served. And a turn may begin anywhere: on a single CPU the
+//! director's own wake-ups see to that.
 
 use super::share::{NICE_0, Position, lead, look, position, promise, tick};
 use super::{MAX_HOGS, Stage, fail, hog};
