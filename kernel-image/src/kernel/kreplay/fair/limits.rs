@@ -1,6 +1,7 @@
 //! Limits of groups: 20 ms of each 100 ms, whoever else wants to run, over all CPUs.
 
-use super::{Stage, fail, hog, make_group, sleeper};
+use super::share::Queue;
+use super::{Stage, entity, fail, hog, make_group, sleeper};
 use crate::include::linux::cpumask::{Cpumask, num_online_cpus};
 use crate::include::linux::errno::EINVAL;
 use crate::kernel::kreplay::common::nth_cpu;
@@ -65,7 +66,7 @@ fn alone_and_in_company(ms: u64) {
     check_quota("limited and alone", stage.watch(ms)[0], ms);
     sched_move_task(task, inner);
     check_quota("limited from above", stage.watch(ms)[0], ms);
-    stage.enter(hog, 0);
+    let other = stage.enter(hog, 0);
     usleep_range(100_000, 100_000);
     let received = stage.watch(ms);
     check_quota("limited beside another", received[0], ms);
@@ -81,7 +82,16 @@ fn alone_and_in_company(ms: u64) {
     );
     // The limit goes while the group is out of run time.
     limit(limited, RUNTIME_INF, 0);
-    stage.compare("without the limit", 400, &[1, 1]);
+    let (outside, between) = (entity(limited, stage.cpu), entity(inner, stage.cpu));
+    let root = [(outside, 1024), (&other.se, 1024)];
+    let levels = [(between, 1024), (&task.se, 1024)];
+    let among = |group, entities| Queue { group, entities };
+    let queues = [
+        among(None, &root[..]),
+        among(Some(outside), &levels[..1]),
+        among(Some(between), &levels[1..]),
+    ];
+    stage.compare_on("without the limit", 400, &[1, 1], &queues);
     stage.close();
     super::end_group(inner);
     super::end_group(limited);

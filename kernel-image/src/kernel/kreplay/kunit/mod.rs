@@ -5,6 +5,7 @@
 //! of `*` and `?`.
 
 pub mod affinity;
+pub mod bandwidth;
 pub mod completion;
 pub mod fair;
 pub mod fork;
