@@ -1,13 +1,15 @@
 //! What the built-in kernel's workloads show: every cause that it has for a move, moves by active balance with
 //! a stopper's phases, a small idle boot, shares by weight and limit, machines of several shapes, CPUs that go
-//! and come a hundred times.
+//! and come a hundred times under hackbench.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use trace::check;
-use trace::krec::OutcomeRow;
+use trace::event::Event;
+use trace::events::EventData;
+use trace::krec::{OutcomeRow, Recording};
 
 use super::reports::{CAUSES, number, rows};
 use super::support::{code, file, kreplay, long, open, text};
@@ -81,6 +83,16 @@ fn runs(workload: &str, cpus: u32, append: &str, until: &str) {
 }
 
 fn runs_on(machine: &[&str], workload: &str, cpus: u32, append: &str, until: &str) {
+    checked(machine, workload, cpus, append, until);
+}
+
+fn checked(
+    machine: &[&str],
+    workload: &str,
+    cpus: u32,
+    append: &str,
+    until: &str,
+) -> (Recording, Vec<Event>) {
     let path = file(&format!("long-{workload}-{cpus}.krec"));
     let smp = cpus.to_string();
     let mut line = vec!["record", "--no-image", "--workload", workload];
@@ -89,11 +101,17 @@ fn runs_on(machine: &[&str], workload: &str, cpus: u32, append: &str, until: &st
     line.extend(machine);
     kreplay(line).expect(code::DONE);
     let recording = open(&path);
+    std::fs::remove_file(&path).expect("the recording was just written");
     let end = recording.end().expect("it is whole");
     assert_eq!(end.outcome, OutcomeRow::PowerOff, "{workload}");
-    let found = check::whole(&recording.load_events().unwrap());
+    let events = recording.load_events().unwrap();
+    let found = check::whole(&events);
     assert!(found.is_empty(), "{workload}, {cpus} CPUs: {}", found[0]);
-    std::fs::remove_file(&path).expect("the recording was just written");
+    let lost = check::state::lost(recording.tasks());
+    assert!(lost.is_empty(), "{workload}, {cpus} CPUs: {}", lost[0]);
+    let outside = check::tasks_in_mask(recording.tasks());
+    assert!(outside.is_empty(), "{workload}, {cpus} CPUs: {outside:?}");
+    (recording, events)
 }
 
 #[test]
@@ -164,8 +182,126 @@ fn balance_follows_the_shape_of_the_machine() {
 #[test]
 fn cpus_go_and_come() {
     runs("hotplug", 3, "hotplug.cycles=2", "1000s");
-    let sizes = if long() { &[2, 4, 8][..] } else { &[2] };
-    for cpus in sizes {
-        runs("hotplug", *cpus, "hotplug.cycles=100", "1000s");
+    if long() {
+        runs("hotplug", 2, "hotplug.cycles=100", "1000s");
+    }
+}
+
+/// Every CPU but the first goes and comes a hundred times while hackbench runs over and over (each time it
+/// checks that all messages have come and all its threads get to their end).
+fn a_hundred_cycles_under_hackbench(cpus: u32, append: &str) {
+    const CYCLES: u64 = 100;
+    let append = format!("hotplug.load=hackbench hotplug.cycles={CYCLES} {append}");
+    let (recording, events) = checked(&[], "hotplug", cpus, &append, "1000s");
+
+    let name = format!("{cpus} CPUs, {append}");
+    let counters = &recording.end().expect("it is whole").counters;
+    let works = ["queued", "started", "done"].map(|what| counters[&format!("stop_works_{what}")]);
+    assert_eq!(works, [works[0]; 3], "{name}: {counters:?}");
+    assert_eq!(works, works_seen(&events), "{name}");
+    assert!(works[0] > CYCLES, "{name}: {works:?}");
+
+    let cycles = Cycles::of(&events);
+    for (cpu, steps) in (1..cpus).map(|cpu| (cpu, cycles.steps.get(&cpu))) {
+        assert_eq!(steps, Some(&[CYCLES; 2]), "{name}: CPU {cpu} off and on");
+    }
+    assert_eq!(cycles.steps.len() as u32, cpus - 1, "{name}");
+    assert_eq!(cycles.without_hackbench, 0, "{name}: it did not run");
+    // 2 groups of 8 senders and 8 receivers, whole every time, and none of them is left.
+    assert!(cycles.ended > 0, "{name}");
+    assert_eq!(cycles.ended % 32, 0, "{name}");
+    let left = recording
+        .tasks()
+        .iter()
+        .find(|task| is_hackbenchs(&task.comm));
+    assert_eq!(left, None, "{name}");
+}
+
+fn is_hackbenchs(comm: &str) -> bool {
+    comm.starts_with("sender/") || comm.starts_with("receiver/")
+}
+
+/// Stopper works queued, started and done.
+fn works_seen(events: &[Event]) -> [u64; 3] {
+    let mut seen = [0; 3];
+    for event in events {
+        match event.data {
+            EventData::StopWorkQueue(_) => seen[0] += 1,
+            EventData::StopWorkStart(_) => seen[1] += 1,
+            EventData::StopWorkDone(_) => seen[2] += 1,
+            _ => {}
+        }
+    }
+    seen
+}
+
+/// What happened since hackbench began: the attempts that shall fail come before.
+#[derive(Default)]
+struct Cycles {
+    /// How often each CPU was off, and on again.
+    steps: BTreeMap<u32, [u64; 2]>,
+    /// Steps since whose predecessor no thread of hackbench was switched to.
+    without_hackbench: u64,
+    /// Threads of hackbench that ended.
+    ended: u64,
+}
+
+impl Cycles {
+    fn of(events: &[Event]) -> Cycles {
+        /// `CPUHP_BRINGUP_CPU` and `CPUHP_TEARDOWN_CPU`.
+        const BRINGUP: i32 = 87;
+        const TEARDOWN: i32 = 142;
+        let begins = |event: &Event| matches!(&event.data, EventData::SchedWaking(it) if it.comm.to_text() == "hackbench/0");
+        let mut cycles = Cycles::default();
+        let mut switched_to = 0;
+        for event in events.iter().skip_while(|event| !begins(event)) {
+            match &event.data {
+                EventData::CpuhpExit(it) => {
+                    let step = match (it.idx, it.state >= it.idx) {
+                        (TEARDOWN, false) => 0,
+                        (BRINGUP, true) => 1,
+                        _ => continue,
+                    };
+                    assert_eq!(it.ret, 0, "{it:?}");
+                    cycles.steps.entry(it.cpu).or_default()[step] += 1;
+                    cycles.without_hackbench += u64::from(switched_to == 0);
+                    switched_to = 0;
+                }
+                EventData::SchedSwitch(it) => {
+                    switched_to += u64::from(is_hackbenchs(&it.next_comm.to_text()));
+                }
+                EventData::SchedProcessExit(it) => {
+                    cycles.ended += u64::from(is_hackbenchs(&it.comm.to_text()));
+                }
+                _ => {}
+            }
+        }
+        cycles
+    }
+}
+
+/// Grace periods are expedited, and everybody is waited for after every tenth step only: the cycles follow each
+/// other fast enough for a test, and hackbench need not be slowed down.
+const FAST: &str = "hotplug.expedited=1 hotplug.look=10";
+
+#[test]
+fn no_task_is_lost_in_100_cycles_under_hackbench_on_2_cpus() {
+    a_hundred_cycles_under_hackbench(2, FAST);
+    if long() {
+        a_hundred_cycles_under_hackbench(2, "");
+    }
+}
+
+#[test]
+fn no_task_is_lost_in_100_cycles_under_hackbench_on_4_cpus() {
+    if long() {
+        a_hundred_cycles_under_hackbench(4, FAST);
+    }
+}
+
+#[test]
+fn no_task_is_lost_in_100_cycles_under_hackbench_on_8_cpus() {
+    if long() {
+        a_hundred_cycles_under_hackbench(8, FAST);
     }
 }
