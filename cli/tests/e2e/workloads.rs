@@ -1,6 +1,6 @@
 //! What the built-in kernel's workloads show: every cause that it has for a move, moves by active balance with
-//! a stopper's phases, a small idle boot, shares by weight and limit, machines of several shapes, CPUs that go
-//! and come a hundred times under hackbench.
+//! a stopper's phases, a small idle boot, shares by weight and limit, machines of several shapes, load
+//! averages, CPUs that go and come a hundred times under hackbench.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -177,6 +177,67 @@ fn balance_follows_the_shape_of_the_machine() {
     let cores = ["--topology", "cores=4,threads=2"];
     runs_on(&cores, "balance", 8, "balance.rounds=1", "60s");
     runs("balance", 4, "cpu_capacity.1=512", "60s");
+}
+
+/// One reading of the load averages over 1, 5 and 15 minutes, by v6.8's formula: fixed point with 11 digits.
+fn next_reading(averages: [u64; 3], tasks: u64) -> [u64; 3] {
+    let active = tasks << 11;
+    let exps = [1884, 2014, 2037];
+    std::array::from_fn(|i| {
+        let sum = averages[i] * exps[i] + active * (2048 - exps[i]);
+        if active >= averages[i] {
+            sum.div_ceil(2048)
+        } else {
+            sum / 2048
+        }
+    })
+}
+
+/// Forty seconds of tasks that count, and forty of none. The workload compares every reading with the formula; what
+/// it reached is compared with what follows from the beginning, and with the exponential function.
+#[test]
+fn load_averages_are_linuxs_to_the_last_digit() {
+    load_averages(2, "timers.tasks=3", 3);
+    load_averages(2, "timers.tasks=3 timers.hogs=2", 3);
+    if long() {
+        load_averages(4, "timers.tasks=9 timers.hogs=2", 9);
+        load_averages(1, "timers.tasks=2 timers.hogs=1", 2);
+    }
+}
+
+fn load_averages(cpus: u32, append: &str, tasks: u64) {
+    let append = format!("timers.load=40 timers.levels=1 timers.rounds=1 {append}");
+    let (recording, _) = checked(&[], "timers", cpus, &append, "1000s");
+    let lines = recording.console().iter();
+    let console: Vec<_> = lines.map(|it| String::from_utf8_lossy(&it.bytes)).collect();
+    let said = console.iter().find(|line| line.contains("timers: load of"));
+    let said = said.unwrap_or_else(|| panic!("{append}: {console:?}"));
+    let averages = said.split(['[', ']']).filter_map(|part| {
+        let numbers: Option<Vec<u64>> = part.split(", ").map(|it| it.parse().ok()).collect();
+        <[u64; 3]>::try_from(numbers?).ok()
+    });
+    let [begin, reached, end] = averages.collect::<Vec<_>>().try_into().expect(said);
+    let with_others: u64 = said.trim().rsplit_once(' ').unwrap().1.parse().expect(said);
+
+    // A reading every 5 seconds and a tick.
+    const READINGS: i32 = 40 * 250 / 1251;
+    let full = (0..READINGS).fold(begin, |averages, _| next_reading(averages, tasks));
+    let empty = (0..READINGS).fold(full, |averages, _| next_reading(averages, 0));
+    for i in 0..3 {
+        // Two others at most in a reading, each of whom is in it as our tasks are.
+        let others = 2 * with_others * (next_reading([0; 3], 1)[i] + 1);
+        for (found, right) in [(reached[i], full[i]), (end[i], empty[i])] {
+            assert!((right..=right + others).contains(&found), "{said}: {right}");
+        }
+        // The decay of 5 seconds out of 1, 5 and 15 minutes.
+        let minutes = [1.0, 5.0, 15.0][i];
+        let left = (-5.0 * f64::from(READINGS) / 60.0 / minutes).exp();
+        let exact = begin[i] as f64 * left + tasks as f64 * 2048.0 * (1.0 - left);
+        let error = full[i] as f64 - exact;
+        // A step rounds up by less than one, and its constant is off by half of one of 2048 at most.
+        let allowed = f64::from(READINGS) * (1.0 + tasks as f64 / 2.0);
+        assert!(error.abs() <= allowed, "{said}: {exact}");
+    }
 }
 
 #[test]
