@@ -4,6 +4,8 @@
 //! reads until it has all of them, as in the program of that name. Messages are numbered: one that is lost,
 //! repeated or overtaken by a later one of the same sender is a panic.
 //!
+//! The workload `hotplug` with `hotplug.load=hackbench` has the same done, again and again, while CPUs go and come.
+//!
 //! Parameters: `hackbench.groups=` (default 2), `hackbench.fds=` (senders, and receivers, of a group,
 //! default 8), `hackbench.loops=` (default 300).
 
@@ -47,6 +49,7 @@ static GROUPS: [[Member; MAX_FDS]; MAX_GROUPS] = [const {
     }; MAX_FDS]
 }; MAX_GROUPS];
 
+static nr_groups: Shared<u64> = Shared::new(0);
 static nr_fds: Shared<u64> = Shared::new(0);
 static nr_loops: Shared<u64> = Shared::new(0);
 
@@ -54,12 +57,15 @@ static nr_loops: Shared<u64> = Shared::new(0);
 static START: WaitQueueHead = WaitQueueHead::new();
 static STARTED: AtomicBool = AtomicBool::new(false);
 static CREW: Crew = Crew::new();
+/// Messages of all the times it was done; the members count on too.
+static DUE: Shared<u64> = Shared::new(0);
 
-/// Runs it, as pid 1.
-pub fn run() {
+/// Reads how much there is to do, and says it.
+pub fn prepare() {
     let groups = workload_param("hackbench.groups", 2, 1..=MAX_GROUPS as u64);
     let fds = workload_param("hackbench.fds", 8, 1..=MAX_FDS as u64);
     let loops = workload_param("hackbench.loops", 300, 1..=1_000_000_000);
+    nr_groups.set(groups);
     nr_fds.set(fds);
     nr_loops.set(loops);
     pr_info!(
@@ -67,6 +73,24 @@ pub fn run() {
         groups * fds * 2
     );
     pr_info!("hackbench: each sender passes {loops} messages of {MESSAGE_BYTES} bytes to each");
+}
+
+/// Runs it, as pid 1.
+pub fn run() {
+    prepare();
+    let us = bench(show_tasks) / 1000;
+    pr_info!("hackbench: {} messages, all in order", DUE.get());
+    pr_info!("hackbench: Time: {}.{:06}", us / 1_000_000, us % 1_000_000);
+}
+
+/// Does it once: makes the threads, lets them start together (`all_there` is called just before) and waits until
+/// the last is about to end. By then every message must have come. Returns how long they took, in nanoseconds.
+///
+/// # Context
+/// After [`prepare`]; may sleep; one caller at a time.
+pub fn bench(all_there: fn()) -> u64 {
+    let (groups, fds) = (nr_groups.get(), nr_fds.get());
+    STARTED.store(false, Ordering::Release);
     for group in 0..groups {
         for index in 0..fds {
             let member = &GROUPS[group as usize][index as usize];
@@ -79,13 +103,32 @@ pub fn run() {
         }
     }
     CREW.wait_until_ready();
-    show_tasks();
+    all_there();
     let start = sched_clock();
     STARTED.store(true, Ordering::Release);
     wake_up_all(&START);
     CREW.wait_until_gone();
     let elapsed = sched_clock() - start;
-    report(groups * fds * fds * loops, elapsed);
+    DUE.add(groups * fds * fds * nr_loops.get());
+    let sent = count(|member| &member.sent);
+    if sent != DUE.get() || received() != DUE.get() {
+        fail(format_args!(
+            "{} messages expected, {sent} sent, {} received",
+            DUE.get(),
+            received()
+        ));
+    }
+    elapsed
+}
+
+/// Messages that have been read since boot.
+pub fn received() -> u64 {
+    count(|member| &member.received)
+}
+
+fn count(of: fn(&Member) -> &AtomicU64) -> u64 {
+    let members = GROUPS.iter().flatten();
+    members.map(|it| of(it).load(Ordering::Relaxed)).sum()
 }
 
 fn hire(name: &str, part: extern "C" fn(VoidPtr) -> i32, member: &'static Member) {
@@ -139,22 +182,6 @@ extern "C" fn receiver(data: VoidPtr) -> i32 {
     }
     CREW.leaves();
     0
-}
-
-fn report(messages: u64, elapsed: u64) {
-    let members = || GROUPS.iter().flatten();
-    let sent: u64 = members().map(|it| it.sent.load(Ordering::Relaxed)).sum();
-    let received: u64 = members()
-        .map(|it| it.received.load(Ordering::Relaxed))
-        .sum();
-    if sent != messages || received != messages {
-        fail(format_args!(
-            "{messages} messages expected, {sent} sent, {received} received"
-        ));
-    }
-    pr_info!("hackbench: {messages} messages, all in order");
-    let us = elapsed / 1000;
-    pr_info!("hackbench: Time: {}.{:06}", us / 1_000_000, us % 1_000_000);
 }
 
 fn fail(why: core::fmt::Arguments<'_>) -> ! {

@@ -8,14 +8,22 @@
 //! - *askers* want stoppers and CPUs to run something and move the hogs about, whichever CPUs are on;
 //! - *hogs* compute for long, *rts* are real-time tasks; both may run anywhere.
 //!
+//! With `hotplug.load=hackbench` the workload [`hackbench`](super::hackbench) takes the place of the pairs and of all
+//! hogs but one ([`benchmark`]).
+//!
 //! Odd rounds take the CPUs one at a time, even ones take all of them before the first comes back. After each
 //! step the kernel is looked at ([`checks`]): nothing may be left on a CPU that is off, everybody must get on
 //! with what they do, no task may run where its mask does not allow it. A failure is a panic.
 //!
-//! Parameters: `hotplug.cycles=` (default 3), `hotplug.pairs=` (default: one a CPU, at most 8),
-//! `hotplug.hogs=` (likewise), `hotplug.pinned=0` (no pinned tasks), `hotplug.rts=` (default 2), `hotplug.patience_ms=` (nobody got on for so long is a failure).
+//! Parameters: `hotplug.cycles=` (default 3), `hotplug.load=` (`pairs`, the default, or `hackbench`, with the
+//! parameters of that workload), `hotplug.pairs=` (default: one a CPU, at most 8), `hotplug.hogs=` (likewise),
+//! `hotplug.pinned=0` (no pinned tasks), `hotplug.rts=` (default 2), `hotplug.patience_ms=` (nobody got on for so
+//! long is a failure). Many cycles in little time: `hotplug.look=N` waits for everybody to get on only after every
+//! N-th step (default 1; who is lost stays lost), and with `hotplug.expedited=1` grace periods, which are most of a
+//! step, are expedited, as v6.8 has it when it takes CPUs off to suspend (`rcu_pm_notify`).
 
 mod actors;
+mod benchmark;
 mod checks;
 mod errors;
 
@@ -27,8 +35,10 @@ use crate::include::linux::cpuhotplug::{
 use crate::include::linux::cpumask::{
     Cpumask, NR_CPUS, cpu_online, cpu_online_mask, num_online_cpus,
 };
+use crate::include::linux::rcupdate::{rcu_expedite_gp, rcu_unexpedite_gp};
 use crate::kernel::kreplay::table::show_tasks;
 use crate::kernel::kreplay::workload_param;
+use crate::kernel::params::param;
 use crate::kernel::sched::clock::sched_clock;
 use crate::kernel::sched::sched::cpu_rq;
 use crate::kernel::time::timer::sleep::usleep_range;
@@ -39,6 +49,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 static UPS: [AtomicU64; NR_CPUS] = [const { AtomicU64::new(0) }; NR_CPUS];
 static DOWNS: [AtomicU64; NR_CPUS] = [const { AtomicU64::new(0) }; NR_CPUS];
 static PATIENCE_NS: Shared<u64> = Shared::new(0);
+/// Steps so far, and after how many everybody must get on.
+static STEPS: Shared<u64> = Shared::new(0);
+static LOOK: Shared<u64> = Shared::new(1);
 
 fn came(cpu: u32) -> i32 {
     UPS[cpu as usize].fetch_add(1, Ordering::Relaxed);
@@ -59,11 +72,15 @@ pub fn run() {
     let cpus = num_online_cpus();
     let cycles = workload_param("hotplug.cycles", 3, 0..=100_000);
     let few = u64::from(cpus).min(8);
-    let pairs = workload_param("hotplug.pairs", few, 0..=actors::MOST);
-    let hogs = workload_param("hotplug.hogs", few, 0..=actors::MOST);
+    let with_hackbench = with_hackbench();
+    let (pairs, hogs) = if with_hackbench { (0, 1) } else { (few, few) };
+    let pairs = workload_param("hotplug.pairs", pairs, 0..=actors::MOST);
+    let hogs = workload_param("hotplug.hogs", hogs, 0..=actors::MOST);
     let pinned = workload_param("hotplug.pinned", 1, 0..=1) != 0;
     let rts = workload_param("hotplug.rts", 2, 0..=actors::MOST);
     let patience = workload_param("hotplug.patience_ms", 2_000, 1..=10_000_000);
+    let expedited = workload_param("hotplug.expedited", 0, 0..=1) != 0;
+    LOOK.set(workload_param("hotplug.look", 1, 1..=1_000_000));
     PATIENCE_NS.set(patience * 1_000_000);
     pr_info!(
         "hotplug: {cycles} cycles of {} CPUs with {pairs} pairs and {hogs} hogs",
@@ -85,6 +102,12 @@ pub fn run() {
     errors::provoke(others, state);
     let threads = checks::percpu_threads();
     actors::hire(all, pairs, hogs, pinned, rts);
+    if with_hackbench {
+        benchmark::hire();
+    }
+    if expedited {
+        rcu_expedite_gp();
+    }
     for cycle in 0..cycles {
         if cycle % 2 == 0 {
             for cpu in others.iter() {
@@ -100,11 +123,26 @@ pub fn run() {
             fail(format_args!("other per-CPU threads than at the start"));
         }
     }
+    if expedited {
+        rcu_unexpedite_gp();
+    }
     actors::get_on();
     show_tasks();
     actors::dismiss();
     cpuhp_remove_state_nocalls(state);
+    if with_hackbench {
+        benchmark::report();
+    }
     report(all, cycles, sched_clock() - start);
+}
+
+fn with_hackbench() -> bool {
+    match param("hotplug.load") {
+        None => false,
+        Some(load) if load.is("pairs") => false,
+        Some(load) if load.is("hackbench") => true,
+        Some(load) => fail(format_args!("load={load}: neither pairs nor hackbench")),
+    }
 }
 
 fn take_down(cpu: u32) {
@@ -113,7 +151,7 @@ fn take_down(cpu: u32) {
         fail(format_args!("cpu{cpu} does not go: {ret}"));
     }
     checks::is_off(cpu);
-    actors::get_on();
+    step_done();
 }
 
 fn bring_up(cpu: u32) {
@@ -124,7 +162,14 @@ fn bring_up(cpu: u32) {
     checks::is_on(cpu);
     actors::bind_again(cpu);
     usleep_range(500, 1000);
-    actors::get_on();
+    step_done();
+}
+
+fn step_done() {
+    STEPS.inc();
+    if STEPS.get().is_multiple_of(LOOK.get()) {
+        actors::get_on();
+    }
 }
 
 fn report(all: Cpumask, cycles: u64, elapsed: u64) {

@@ -5,17 +5,20 @@
 //!   on a sleeping CPU wakes it.
 //! - `precise`: hrtimers of every clock, hard and soft, in order and on time; sleeps keep their bounds.
 //! - `cancel`: whoever cancels a timer whose callback runs on another CPU waits for it.
-//! - `idle`: the tick of an idle CPU stops (with `nohz=off` it does not), ticks are accounted, load averages.
+//! - `idle`: the tick of an idle CPU stops (with `nohz=off` it does not), ticks are accounted.
+//! - `loadavg`: with `timers.load=`, the averages after each reading, to the last digit.
 //! - `stats`: what `sched_info` and, with `schedstats=enable`, the statistics say of a task that waited and slept.
 //! - `preempt`: where a task that wakes preempts a thread of the kernel, in each mode of `preempt=`.
 //!
 //! Parameters: `timers.levels` (default 3, up to 9) how many levels of the wheel, each eight times as long as the one
-//! before; `timers.rounds` (200) of cancelling; `timers.load` (0) seconds of load average, of sleepers, or with
-//! `timers.hogs=1` of hogs; `timers.slack_us` (2000) how late an interrupt may be, for machines that a busy host
-//! holds up. More than 10 virtual seconds take `--until`.
+//! before; `timers.rounds` (200) of cancelling; `timers.load` (0) seconds of load average, of `timers.tasks` (2) that
+//! sleep uninterruptibly, or with `timers.hogs=1` of hogs, or with `timers.hogs=2` of hogs that are runnable whenever
+//! somebody counts and asleep in between; `timers.slack_us` (2000) how late an interrupt may be, for machines that a
+//! busy host holds up. More than 10 virtual seconds take `--until`.
 
 mod cancel;
 mod idle;
+mod loadavg;
 mod precise;
 mod preempt;
 mod stats;
@@ -39,7 +42,6 @@ pub fn run() {
     let levels = workload_param("timers.levels", 3, 1..=9);
     let rounds = workload_param("timers.rounds", 200, 0..=1_000_000);
     let load = workload_param("timers.load", 0, 0..=3600);
-    let hogs = workload_param("timers.hogs", 0, 0..=1) == 1;
     let me = current();
     bind(me, 0);
     // Nothing shall come between a timer and what we see of it.
@@ -54,7 +56,7 @@ pub fn run() {
     cancel::run(rounds);
     sched_set_normal(me, 0);
     if load > 0 {
-        idle::load_average(load, hogs);
+        loadavg::run(load);
     }
     show_tasks();
     if set_cpus_allowed_ptr(me, &cpu_active_mask()) != 0 {

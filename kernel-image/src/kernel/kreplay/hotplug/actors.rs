@@ -1,5 +1,6 @@
 //! The load: who runs while CPUs come and go, and what each of them checks of itself.
 
+use super::benchmark::{self, BENCH};
 use super::{PATIENCE_NS, fail};
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
@@ -27,6 +28,7 @@ use crate::intrusive_adapter;
 use crate::kernel::fork::user_mode_thread;
 use crate::kernel::kreplay::common::{compute, wait_for_stop};
 use crate::kernel::kreplay::counters::count;
+use crate::kernel::kreplay::hackbench::received;
 use crate::kernel::pid::find_task_by_pid;
 use crate::kernel::sched::clock::sched_clock;
 use crate::kernel::sched::completion::{complete, wait_for_completion};
@@ -45,10 +47,10 @@ pub(super) const MOST: u64 = 2 * NR_CPUS as u64;
 const WINDOW: u64 = 4;
 
 /// One task of the load.
-struct Actor {
+pub(super) struct Actor {
     index: Shared<u64>,
-    rounds: AtomicU64,
-    /// The rounds it had when everybody was last asked to go on.
+    pub(super) rounds: AtomicU64,
+    /// How far it was when everybody was last asked to go on.
     seen: Shared<u64>,
     task: Shared<Option<TaskRef>>,
     /// A kernel thread; others end by themselves.
@@ -63,7 +65,7 @@ struct Actor {
 }
 
 impl Actor {
-    const fn new() -> Actor {
+    pub(super) const fn new() -> Actor {
         Actor {
             index: Shared::new(0),
             rounds: AtomicU64::new(0),
@@ -76,6 +78,15 @@ impl Actor {
             delayed: DelayedWork::new(delayed_done),
             rcu: RcuHead::new(),
             done: Completion::new(),
+        }
+    }
+
+    /// A number that changes as long as it gets on.
+    fn progress(&self) -> u64 {
+        if core::ptr::eq(self, &BENCH) {
+            received()
+        } else {
+            self.rounds.load(Ordering::Relaxed)
         }
     }
 }
@@ -159,10 +170,16 @@ fn everybody() -> impl Iterator<Item = &'static Actor> {
         .chain(&PINNED)
         .chain(&RTS)
         .chain(&ASKERS)
+        .chain([&BENCH])
         .filter(|actor| actor.task.get().is_some())
 }
 
-fn hire_one(actor: &'static Actor, name: &str, index: u64, part: extern "C" fn(VoidPtr) -> i32) {
+pub(super) fn hire_one(
+    actor: &'static Actor,
+    name: &str,
+    index: u64,
+    part: extern "C" fn(VoidPtr) -> i32,
+) {
     actor.index.set(index);
     let hired = kthread_run(part, VoidPtr::new(actor), format_args!("{name}/{index}"));
     match hired {
@@ -255,10 +272,10 @@ pub(super) fn bind_again(cpu: u32) {
 pub(super) fn get_on() {
     let start = sched_clock();
     for actor in everybody() {
-        actor.seen.set(actor.rounds.load(Ordering::Relaxed));
+        actor.seen.set(actor.progress());
     }
     for actor in everybody() {
-        while actor.rounds.load(Ordering::Relaxed) == actor.seen.get() {
+        while actor.progress() == actor.seen.get() {
             if sched_clock() - start > PATIENCE_NS.get() {
                 let task = actor.task.get();
                 fail(format_args!(
@@ -275,11 +292,14 @@ pub(super) fn get_on() {
 /// Lets everybody come to an end.
 pub(super) fn dismiss() {
     STOPPING.store(true, Ordering::SeqCst);
-    let start = sched_clock();
-    while FINISHED.load(Ordering::Acquire) != HIRED.get() {
+    let (mut start, mut messages) = (sched_clock(), received());
+    while FINISHED.load(Ordering::Acquire) != HIRED.get() || !benchmark::is_over() {
         for pair in &PAIRS {
             wake_up(&pair.room);
             wake_up(&pair.mail);
+        }
+        if received() != messages {
+            (start, messages) = (sched_clock(), received());
         }
         if sched_clock() - start > PATIENCE_NS.get() {
             fail(format_args!(
@@ -298,11 +318,11 @@ pub(super) fn dismiss() {
     }
 }
 
-fn stopping() -> bool {
+pub(super) fn stopping() -> bool {
     STOPPING.load(Ordering::SeqCst)
 }
 
-fn finish(actor: &Actor) -> i32 {
+pub(super) fn finish(actor: &Actor) -> i32 {
     FINISHED.fetch_add(1, Ordering::Release);
     if actor.is_kthread.get() {
         wait_for_stop()

@@ -1,21 +1,11 @@
-//! The tick of idle CPUs, where ticks are accounted, load averages.
+//! The tick of idle CPUs, and where ticks are accounted.
 
-use super::{fail, start, thread_on};
+use super::fail;
 use crate::arch::x86::include::asm::current::current;
-use crate::fence::shared::Shared;
-use crate::fence::void::VoidPtr;
-use crate::include::linux::cpumask::{cpu_active_mask, num_online_cpus};
-use crate::include::linux::jiffies::{HZ, TICK_NSEC, jiffies, time_before};
-use crate::include::linux::kthread::{kthread_should_stop, kthread_stop};
-use crate::include::linux::sched::{
-    __set_current_state, TASK_RUNNING, TASK_UNINTERRUPTIBLE, set_current_state,
-};
-use crate::kernel::kreplay::common::{compute, nth_cpu, wait_for_stop};
-use crate::kernel::sched::core::schedule;
+use crate::include::linux::cpumask::cpu_active_mask;
+use crate::include::linux::jiffies::{TICK_NSEC, jiffies, time_before};
+use crate::kernel::kreplay::common::compute;
 use crate::kernel::sched::cputime::{CpuUsageStat, NR_STATS, kcpustat_cpu, kernel_cpustat};
-use crate::kernel::sched::loadavg::{
-    EXP_1, FIXED_1, LOAD_FREQ, avenrun, calc_load, calc_load_update,
-};
 use crate::kernel::time::hrtimer::hrtimer_resolution;
 use crate::kernel::time::tick_sched::{
     get_cpu_idle_time_ns, tick_get_tick_sched, tick_nohz_active,
@@ -23,7 +13,6 @@ use crate::kernel::time::tick_sched::{
 use crate::kernel::time::timekeeping::ktime_get;
 use crate::kernel::time::timer::sleep::usleep_range_idle;
 use crate::pr_info;
-use core::sync::atomic::Ordering;
 
 /// Ticks of a window in which the others idle.
 const WINDOW: u64 = 20;
@@ -122,79 +111,4 @@ fn accounting() {
         ));
     }
     pr_info!("timers: {accounted} of {ticks} ticks accounted, {busy} of them to the system");
-}
-
-static SLEEPY: Shared<u64> = Shared::new(0);
-
-/// Sleeps uninterruptibly until it is stopped: load.
-extern "C" fn sleeper(_data: VoidPtr) -> i32 {
-    loop {
-        set_current_state(TASK_UNINTERRUPTIBLE);
-        if kthread_should_stop() {
-            __set_current_state(TASK_RUNNING);
-            return 0;
-        }
-        SLEEPY.inc();
-        schedule();
-    }
-}
-
-extern "C" fn hog(_data: VoidPtr) -> i32 {
-    while !kthread_should_stop() {
-        compute(1000, 1);
-    }
-    wait_for_stop()
-}
-
-/// Two tasks are a load of two: the average goes there as the formula says, and back.
-pub(super) fn load_average(seconds: u64, hogs: bool) {
-    // Beginning right after a reading, with whatever it was.
-    let next = calc_load_update.load(Ordering::SeqCst);
-    while calc_load_update.load(Ordering::SeqCst) == next {
-        usleep_range_idle(100_000, 100_000);
-    }
-    let thread = if hogs { hog } else { sleeper };
-    let tasks = [0, 1].map(|n| {
-        let cpu =
-            nth_cpu(u64::from(num_online_cpus()) - 1 - n * (u64::from(num_online_cpus()) - 1));
-        let task = thread_on(cpu, thread, VoidPtr::NULL, "load");
-        start(task);
-        task
-    });
-    let readings = seconds * HZ / LOAD_FREQ;
-    let begin = avenrun[0].get();
-    follow("two tasks", readings, 2);
-    for task in tasks {
-        kthread_stop(task);
-    }
-    let reached = avenrun[0].get();
-    follow("none", readings, 0);
-    let end = avenrun[0].get();
-    pr_info!(
-        "timers: load {} -> {} -> {} thousandths",
-        begin * 1000 / FIXED_1,
-        reached * 1000 / FIXED_1,
-        end * 1000 / FIXED_1
-    );
-}
-
-/// Reads the one-minute average after each of so many readings, and compares it with the formula.
-fn follow(what: &str, readings: u64, active: u64) {
-    let mut right = avenrun[0].get();
-    for reading in 0..readings {
-        let next = calc_load_update.load(Ordering::SeqCst);
-        while calc_load_update.load(Ordering::SeqCst) == next {
-            usleep_range_idle(100_000, 100_000);
-        }
-        right = calc_load(right, EXP_1, active * FIXED_1);
-        let found = avenrun[0].get();
-        // Something that ran just then may have been counted too, once in a while.
-        let allowed = 2 * (FIXED_1 - calc_load(FIXED_1, EXP_1, 0));
-        if found.abs_diff(right) > allowed {
-            fail(format_args!(
-                "{what}, reading {reading}: load {found} is not {right} of {FIXED_1}"
-            ));
-        }
-        right = found;
-    }
 }
