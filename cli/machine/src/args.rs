@@ -45,6 +45,9 @@ pub enum Command {
     /// Write the scheduler's state at instants of a recorded run (what `kreplay ps --at` prints)
     #[command(hide = true)]
     State(StateArgs),
+    /// Record a scenario under many random schedules (what the model checker's tests look through)
+    #[command(hide = true)]
+    Sweep(SweepArgs),
 }
 
 /// A scenario: image + configuration + workload + seed.
@@ -133,6 +136,23 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub probes: u32,
     /// The scenario.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+}
+
+/// `sweep`.
+#[derive(Args, Debug)]
+pub struct SweepArgs {
+    /// The folder for the recordings; it must exist
+    #[arg(short, long, value_name = "FOLDER")]
+    pub output: PathBuf,
+    /// The first seed
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub first: u64,
+    /// The last seed
+    #[arg(long, value_name = "SEED")]
+    pub last: u64,
+    /// The scenario; its own policy is not looked at.
     #[command(flatten)]
     pub scenario: ScenarioArgs,
 }

@@ -46,5 +46,6 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Info(args) => cmd::info::run(&args),
         Command::Run(args) => cmd::run::run(&args),
         Command::State(args) => cmd::state::run(&args),
+        Command::Sweep(args) => cmd::sweep::run(&args),
     }
 }

@@ -2,6 +2,7 @@
 //! robin and under random schedules, on 1 to 8 CPUs, from the events and from the kernel's own structures at
 //! instants of the run.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -48,19 +49,45 @@ struct Run {
     recording: Recording,
 }
 
-fn record(workload: &Workload, cpus: u32, seed: u64) -> Run {
-    let name = format!("{} on {cpus} CPUs, seed {seed}", workload.name);
-    let path = file(&format!("model-{}-{cpus}-{seed}.krec", workload.name));
-    let (smp, seeded) = (cpus.to_string(), seed.to_string());
-    let mut args = vec!["record", "--workload", workload.name, "--smp", &smp];
-    args.extend(["-o", text(&path)]);
-    if !workload.append.is_empty() {
-        args.extend(["--append", workload.append]);
-    }
-    if seed > 0 {
-        args.extend(["--policy", "random", "--seed", &seeded]);
-    }
+/// Records a workload under round robin.
+fn in_turn(workload: &Workload, cpus: u32) -> Run {
+    let path = file(&format!("model-{}-{cpus}.krec", workload.name));
+    let smp = cpus.to_string();
+    let mut args = vec!["record", "--no-image", "--workload", workload.name];
+    args.extend([
+        "--append",
+        workload.append,
+        "--smp",
+        &smp,
+        "-o",
+        text(&path),
+    ]);
     kreplay(args).expect(code::DONE);
+    run(format!("{} on {cpus} CPUs", workload.name), path)
+}
+
+/// Records a workload under random schedules, one a seed; they come one after the other.
+fn at_random(
+    workload: &Workload,
+    cpus: u32,
+    seeds: RangeInclusive<u64>,
+) -> impl Iterator<Item = Run> {
+    let folder = file(&format!("model-{}-{cpus}", workload.name));
+    std::fs::create_dir_all(&folder).expect("a folder for recordings");
+    let [smp, first, last] =
+        [u64::from(cpus), *seeds.start(), *seeds.end()].map(|number| number.to_string());
+    let mut command = machine();
+    command.args(["sweep", "--first", &first, "--last", &last, "--smp", &smp]);
+    command.args(["--workload", workload.name, "--append", workload.append]);
+    finish(command.args(["-o", text(&folder)])).expect(code::DONE);
+    let name = format!("{} on {cpus} CPUs", workload.name);
+    seeds.map(move |seed| {
+        let path = folder.join(format!("seed-{seed}.krec"));
+        run(format!("{name}, seed {seed}"), path)
+    })
+}
+
+fn run(name: String, path: PathBuf) -> Run {
     let recording = open(&path);
     Run {
         name,
@@ -69,10 +96,14 @@ fn record(workload: &Workload, cpus: u32, seed: u64) -> Run {
     }
 }
 
+fn machine() -> Command {
+    let kreplay = Path::new(env!("CARGO_BIN_EXE_kreplay"));
+    Command::new(kreplay.with_file_name("kreplay-machine"))
+}
+
 /// The states at many instants, by executing the recording again once.
 pub fn states(krec: &Path, at: &[String]) -> Vec<State> {
-    let machine = Path::new(env!("CARGO_BIN_EXE_kreplay")).with_file_name("kreplay-machine");
-    let mut command = Command::new(machine);
+    let mut command = machine();
     command.arg("state").arg(krec);
     for at in at {
         command.arg("--at").arg(at);
@@ -131,15 +162,20 @@ fn states_hold(run: &Run, count: u64, seed: u64) -> usize {
 fn matrix(cpus: u32) {
     let (seeds, looked_into) = if long() { (200, 20) } else { (20, 2) };
     let mut at_rest = 0;
+    let mut look = |run: &Run, seed: u64| {
+        holds(run);
+        if seed <= looked_into {
+            at_rest += states_hold(run, 20, seed);
+        }
+        std::fs::remove_file(&run.path).expect("the recording was just written");
+    };
     for workload in WORKLOADS {
-        // 0 is round robin.
-        for seed in 0..=seeds {
-            let run = record(workload, cpus, seed);
-            holds(&run);
-            if seed <= looked_into {
-                at_rest += states_hold(&run, 20, seed);
+        look(&in_turn(workload, cpus), 0);
+        // Not too many on the disk at a time.
+        for first in (1..=seeds).step_by(20) {
+            for (run, seed) in at_random(workload, cpus, first..=first + 19).zip(first..) {
+                look(&run, seed);
             }
-            std::fs::remove_file(&run.path).expect("the recording was just written");
         }
     }
     assert!(at_rest > 100, "{at_rest} runqueues were at rest");
@@ -163,6 +199,23 @@ fn every_rule_holds_on_4_cpus() {
 #[test]
 fn every_rule_holds_on_8_cpus() {
     matrix(8);
+}
+
+/// What `sweep` records in one process is what `record` records in one of its own.
+#[test]
+fn a_sweep_records_what_single_runs_do() {
+    let workload = workload("stopstorm", "stopstorm.rounds=14");
+    let append = workload.append;
+    for (swept, seed) in at_random(&workload, 2, 1..=3).zip(1..) {
+        let path = file("model-single.krec");
+        let seed: u64 = seed;
+        let seeded = seed.to_string();
+        let mut args = vec!["record", "--no-image", "--workload", "stopstorm"];
+        args.extend(["--append", append, "--policy", "random", "--seed", &seeded]);
+        kreplay(args.into_iter().chain(["-o", text(&path)])).expect(code::DONE);
+        let bytes = |path| std::fs::read(path).expect("a recording");
+        assert!(bytes(&swept.path) == bytes(&path), "seed {seed}");
+    }
 }
 
 /// The front end says which workloads there are when it is asked for one that is not.

@@ -5,4 +5,5 @@ pub mod info;
 pub mod record;
 pub mod run;
 pub mod state;
+pub mod sweep;
 pub mod verify;
