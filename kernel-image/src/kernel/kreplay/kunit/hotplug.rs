@@ -3,6 +3,7 @@
 use super::{Subject, until};
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
+use crate::arch::x86::kernel::smpboot::cpu_smt_mask;
 use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
 use crate::include::kunit::test::Kunit;
@@ -15,11 +16,13 @@ use crate::include::linux::errno::{EAGAIN, EBUSY, EINVAL, EIO, EPERM};
 use crate::include::linux::irqflags::irqs_disabled;
 use crate::include::linux::kthread::kthread_stop;
 use crate::include::linux::sched::{
-    SCHED_DEADLINE, TASK_PARKED, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef,
+    SCHED_DEADLINE, TASK_PARKED, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef, task_cpu,
 };
 use crate::include::linux::smpboot::SmpHotplugThread;
 use crate::kernel::cpu::{cpuhp_state_of, write_cpuhp_fail};
+use crate::kernel::sched::core::hotplug::sched_smt_present;
 use crate::kernel::sched::core::{SchedAttr, sched_setattr_nocheck, wake_up_process};
+use crate::kernel::sched::sched::cpu_rq;
 use crate::kernel::smpboot::{smpboot_register_percpu_thread, smpboot_unregister_percpu_thread};
 use crate::{
     KUNIT_ASSERT_TRUE, KUNIT_EXPECT_EQ, KUNIT_EXPECT_GT, KUNIT_EXPECT_TRUE, kunit_skip,
@@ -259,8 +262,9 @@ fn a_mask_of_a_dead_cpu_is_widened(test: &Kunit) {
     }
 }
 
-/// What was promised to deadline tasks keeps a CPU from going: -EBUSY, and it is as it was.
+/// What was promised to deadline tasks keeps a CPU from going: -EBUSY, and it is active as before.
 fn promises_keep_a_cpu(test: &Kunit) {
+    static VISITOR: Subject = Subject::new(TASK_RUNNING);
     const MOST: usize = 16;
     static SUBJECTS: [Subject; MOST] = [const { Subject::new(TASK_UNINTERRUPTIBLE) }; MOST];
     let online = cpu_online_mask();
@@ -282,9 +286,26 @@ fn promises_keep_a_cpu(test: &Kunit) {
         let ret = cell.get().map(|task| sched_setattr_nocheck(task, &attr));
         KUNIT_EXPECT_EQ!(test, ret, Some(0));
     }
+    let cores = sched_smt_present.load(Ordering::SeqCst);
     KUNIT_EXPECT_EQ!(test, remove_cpu(cpu), -EBUSY);
     KUNIT_EXPECT_EQ!(test, cpuhp_state_of(cpu), CPUHP_ONLINE);
     KUNIT_EXPECT_TRUE!(test, cpu_online(cpu) && cpu_active(cpu));
+    // What v6.8 does not undo: the runqueue is offline, and the core is counted as one that went.
+    let rq = cpu_rq(cpu);
+    let online = || (rq.online.get(), rq.rd().online.get().test(cpu));
+    KUNIT_EXPECT_EQ!(test, online(), (0, false));
+    let core = i32::from(cpu_smt_mask(cpu).weight() == 2);
+    KUNIT_EXPECT_EQ!(test, sched_smt_present.load(Ordering::SeqCst), cores - core);
+    // What it undoes: switches there push nobody away.
+    KUNIT_EXPECT_TRUE!(test, rq.balance_callback.get().is_none());
+    let visitor = VISITOR.start(test, Cpumask::of(cpu));
+    let before = VISITOR.rounds();
+    KUNIT_EXPECT_TRUE!(test, until(|| VISITOR.rounds() > before + 2));
+    if let Some(task) = visitor {
+        KUNIT_EXPECT_EQ!(test, task_cpu(task), cpu);
+        KUNIT_EXPECT_EQ!(test, task.cpus_mask.get(), Cpumask::of(cpu));
+        KUNIT_EXPECT_EQ!(test, kthread_stop(task), 0);
+    }
     for (_, cell) in tasks() {
         if let Some(task) = cell.replace(None) {
             KUNIT_EXPECT_EQ!(test, kthread_stop(task), 0);
@@ -292,6 +313,7 @@ fn promises_keep_a_cpu(test: &Kunit) {
     }
     KUNIT_EXPECT_TRUE!(test, until(|| remove_cpu(cpu) == 0));
     KUNIT_EXPECT_EQ!(test, add_cpu(cpu), 0);
+    KUNIT_EXPECT_EQ!(test, online(), (1, true));
 }
 
 static DL_TASKS: [Shared<Option<TaskRef>>; 16] = [const { Shared::new(None) }; 16];
