@@ -46,6 +46,17 @@ pub enum Error {
         /// What the parser said.
         cause: object::Error,
     },
+    /// The names of the functions do not fit into the section that the kernel keeps for them.
+    #[error(
+        "the names of the functions take {needed} bytes, and the section .kallsyms has {room}: see KALLSYMS_BYTES in \
+         the kernel's src/kernel/kallsyms.rs"
+    )]
+    Kallsyms {
+        /// Bytes of the section.
+        room: usize,
+        /// Bytes of the table.
+        needed: usize,
+    },
     /// The product has no build-id note.
     #[error("{} has no build-id", path.display())]
     NoBuildId {

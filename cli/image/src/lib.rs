@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 mod error;
+mod kallsyms;
 pub use error::Error;
 
 /// The rustc target: the host's own, whose prebuilt `core` and `alloc` the image links.
@@ -54,7 +55,8 @@ const LINK: &[&str] = &[
     "-Clink-arg=--orphan-handling=error",
 ];
 
-/// Builds the kernel in `source_dir` (a `kernel-image` folder) into `out_dir/vmlinux`.
+/// Builds the kernel in `source_dir` (a `kernel-image` folder) into `out_dir/vmlinux`, and writes the names of its
+/// functions into it, for its own messages.
 ///
 /// `out_dir` is created; the nested cargo keeps its own target folder below it, so that a second build is
 /// quick. The compiler's messages go to this process's standard error.
@@ -82,9 +84,16 @@ pub fn build_with(source_dir: &Path, out_dir: &Path, features: &[&str]) -> Resul
     }
     run(command, &source)?;
     let product = target_dir.join(TARGET).join("release/vmlinux");
-    let bytes = std::fs::read(&product).map_err(|cause| Error::Io {
-        path: product,
+    let mut bytes = std::fs::read(&product).map_err(|cause| Error::Io {
+        path: product.clone(),
         cause,
+    })?;
+    kallsyms::fill(&mut bytes).map_err(|problem| match problem {
+        kallsyms::Problem::Elf(cause) => Error::NotAnElf {
+            path: product,
+            cause,
+        },
+        kallsyms::Problem::TooSmall { room, needed } => Error::Kallsyms { room, needed },
     })?;
     let elf = out.join("vmlinux");
     std::fs::write(&elf, &bytes).map_err(|cause| Error::Io {

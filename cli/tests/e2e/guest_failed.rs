@@ -94,8 +94,15 @@ fn a_warning_goes_on_and_what_the_kernel_calls_a_bug_does_not() {
 
 /// `WARNING` lets the kernel live, and says so.
 fn crash_or_not(way: &str) -> Ran {
-    let path = file("lkdtm-lives.krec");
-    let append = format!("lkdtm.cpoint_type={way}");
+    let ran = survived(way, "");
+    assert!(ran.stdout.contains("did not end the kernel"), "{ran}");
+    ran
+}
+
+/// Lets the kernel warn; with further parameters.
+fn survived(way: &str, append: &str) -> Ran {
+    let path = file(&format!("lkdtm-lives-{way}.krec"));
+    let append = format!("lkdtm.cpoint_type={way} {append}");
     let line = [
         "record",
         "--workload",
@@ -105,9 +112,70 @@ fn crash_or_not(way: &str) -> Ran {
         "--console",
         "-o",
     ];
-    let ran = kreplay(line.into_iter().chain([text(&path)])).expect(code::DONE);
-    assert!(ran.stdout.contains("did not end the kernel"), "{ran}");
-    ran
+    kreplay(line.into_iter().chain([text(&path)])).expect(code::DONE)
+}
+
+/// `name+0x10/0x20`, a place within a function.
+fn is_in(place: &str, name: &str) -> bool {
+    let numbers = place.strip_prefix(name).and_then(|it| it.strip_prefix('+'));
+    let Some((offset, size)) = numbers.and_then(|it| it.split_once('/')) else {
+        return false;
+    };
+    let number = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+    number(offset)
+        .zip(number(size))
+        .is_some_and(|(offset, size)| offset < size)
+}
+
+#[test]
+fn a_warning_from_inside_a_stopper_names_the_work_and_who_asked() {
+    let ran = crash_or_not("WARNING_STOPPER");
+    let lines = || ran.stdout.lines().map(str::trim_end);
+    let after = |mark: &str| -> Vec<String> {
+        lines()
+            .filter_map(|line| Some(line.split_once(mark)?.1.to_owned()))
+            .collect()
+    };
+    // Two warnings, one of them from a stopper; its line stands between who runs and the calls.
+    assert_eq!(after("] WARNING: ").len(), 2, "{ran}");
+    let [stopper] = &after("] Stopper: ")[..] else {
+        panic!("{ran}");
+    };
+    let (work, caller) = stopper.split_once(" <- ").unwrap();
+    assert!(
+        work.starts_with("warns_in_a_stopper+0x0/") && is_in(work, "warns_in_a_stopper"),
+        "{ran}"
+    );
+    assert!(is_in(caller, "warning_stopper"), "{ran}");
+    let at = lines()
+        .position(|line| line.contains("] Stopper: "))
+        .unwrap();
+    let near: Vec<&str> = lines().skip(at - 1).take(3).collect();
+    assert!(near[0].contains(" Comm: migration/"), "{near:?}");
+    assert!(near[2].ends_with("] Call Trace:"), "{near:?}");
+    let calls = after("]  ");
+    for name in ["warns_in_a_stopper", "cpu_stopper_thread", "kthread"] {
+        assert!(calls.iter().any(|call| is_in(call, name)), "{name}\n{ran}");
+    }
+    // The level is that of the dump: what the console does not show of the one it does not show of the other.
+    for (level, shown) in [(4, false), (5, true)] {
+        let ran = survived("WARNING_STOPPER", &format!("loglevel={level}"));
+        for word in ["] WARNING: ", "] Stopper: ", "] Call Trace:"] {
+            assert_eq!(ran.stdout.contains(word), shown, "{level}: {word}\n{ran}");
+        }
+    }
+}
+
+#[test]
+fn the_idle_class_warns_once_when_it_is_asked_for_work_and_says_yes() {
+    let ran = crash_or_not("BALANCE_IDLE");
+    let warning = "at src/kernel/sched/idle.rs:";
+    assert_eq!(ran.stdout.matches("] WARNING: ").count(), 1, "{ran}");
+    assert!(ran.stdout.contains(warning), "{ran}");
+    assert!(
+        ran.stdout.contains("the idle class says [true, true]"),
+        "{ran}"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@
 pub mod caller;
 pub mod intrusive;
 pub mod percpu;
+pub mod section;
 pub mod shared;
 pub mod stack_pinned;
 pub mod tagged;

@@ -3,8 +3,8 @@
 //! Linux: `kernel/kthread.c` (v6.8).
 //! Kept: the request list and kthreadd's loop, the new thread's first sleep, binding of an inactive
 //! thread, parking, stopping; `worker`: threads that run works. Left out: memory nodes, freezer, blkcg;
-//! waits are not killable (no signals). Differs: only a thread that was asked to park is unparked, as in
-//! 6.12; the request lives on the creator's stack throughout, since the creator always waits.
+//! waits are not killable (no signals). Differs: the request lives on the creator's stack throughout, since the
+//! creator always waits.
 //! Locks: `kthread_create_lock` for the list; a thread's `pi_lock` while it is bound.
 
 extern crate alloc;
@@ -352,15 +352,11 @@ pub fn kthread_is_per_cpu(p: TaskRef) -> bool {
             .is_some_and(|kthread| kthread.test(KTHREAD_IS_PER_CPU))
 }
 
-/// Lets a parked thread run, on its CPU.
+/// Lets a parked thread run, on its CPU. One that belongs to a CPU must be parked, when it is stopped too.
 pub fn kthread_unpark(k: TaskRef) {
     let kthread = to_kthread(k);
-    // v6.8 goes on, and warns in the binding below when a per-CPU thread is stopped that is not parked;
-    // later versions look first.
-    if !kthread.test(KTHREAD_SHOULD_PARK) {
-        return;
-    }
-    // It may have parked on another CPU, while its own was not there yet.
+    // It may have parked on another CPU, while its own was not there yet. A thread that is not parked has no
+    // business here if it belongs to a CPU: the binding warns. Since 6.12 Linux looks for the flag first.
     if kthread.test(KTHREAD_IS_PER_CPU) {
         __kthread_bind(k, kthread.cpu.get(), TASK_PARKED);
     }

@@ -1,5 +1,6 @@
 //! kernel: the core of the kernel. Sched, time, smp and the stopper know each other, as in Linux.
 pub mod irq_work;
+pub mod kallsyms;
 pub mod panic;
 pub mod params;
 pub mod printk;

@@ -2,12 +2,15 @@
 //!
 //! Linux: kernel/panic.c, lib/bug.c, v6.8. **Kept** the messages, one CPU panics and stops the others.
 //! **Left out** notifiers, crash dumps, reboot after a time.
+use crate::arch::x86::include::asm::current::pcpu_hot;
 use crate::arch::x86::include::asm::processor::{PANIC_CPU_INVALID, panic_cpu};
 pub use crate::arch::x86::kernel::dumpstack::dump_stack;
 use crate::arch::x86::kernel::dumpstack::show_current_regs;
 use crate::arch::x86::kernel::{reboot::stop_this_cpu, smp::native_stop_other_cpus};
+use crate::fence::caller::return_address;
 use crate::include::linux::irqflags::local_irq_disable;
 use crate::include::linux::smp::raw_smp_processor_id;
+use crate::kernel::kallsyms::sprint_symbol;
 use crate::kernel::printk::printk::bust_spinlocks;
 use crate::{pr_emerg, pr_warn};
 use core::fmt::Arguments;
@@ -73,11 +76,19 @@ pub fn bug(file: &str, line: u32) -> ! {
 #[inline(never)]
 #[cold]
 pub fn warn_slowpath_fmt(file: &str, line: u32, message: Option<Arguments<'_>>) {
+    let caller = return_address();
     pr_warn!("------------[ cut here ]------------");
     if let Some(message) = message {
         pr_warn!("{message}");
     }
-    pr_warn!("WARNING: CPU: {} at {file}:{line}", raw_smp_processor_id());
+    // Before there is a task it is nobody's.
+    let pid = pcpu_hot.this_cpu().current_task.get();
+    pr_warn!(
+        "WARNING: CPU: {} PID: {} at {file}:{line} {}",
+        raw_smp_processor_id(),
+        pid.map_or(0, |task| task.pid.get()),
+        sprint_symbol(caller)
+    );
     dump_stack();
     pr_warn!("---[ end trace 0000000000000000 ]---");
 }

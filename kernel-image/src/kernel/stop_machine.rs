@@ -42,13 +42,14 @@ use crate::include::trace::events::stop::{
     trace_stop_work_queue, trace_stop_work_start,
 };
 use crate::kernel::cpu::{cpus_read_lock, cpus_read_unlock, lockdep_assert_cpus_held};
+use crate::kernel::kallsyms::sprint_symbol;
 use crate::kernel::kreplay::counters::{count, kreplay_counters};
 use crate::kernel::kthread::{kthread_park, kthread_unpark};
 use crate::kernel::rcu::tree::rcu_momentary_dyntick_idle;
 use crate::kernel::sched::completion::{complete, completion_done, wait_for_completion};
 use crate::kernel::sched::core::{sched_set_stop_task, wake_q_add, wake_up_q};
 use crate::kernel::smpboot::smpboot_register_percpu_thread;
-use crate::{BUG_ON, WARN, WARN_ON, WARN_ON_ONCE, pr_emerg, stack_pinned};
+use crate::{BUG_ON, WARN, WARN_ON, WARN_ON_ONCE, printk, stack_pinned};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 /// One CPU's stopper.
@@ -755,15 +756,17 @@ pub extern "C" fn stop_machine_from_inactive_cpu(
     if ret != 0 { ret } else { done.ret.get() }
 }
 
-/// Prints what a stopper runs, and for whom; nothing for another task, or one that waits for work.
-pub fn print_stop_info(task: TaskRef) {
+/// Prints what a stopper runs, and for whom; nothing for another task.
+pub fn print_stop_info(log_lvl: i32, task: TaskRef) {
+    // A stopper does not move, so its CPU is the one it has.
     let stopper = cpu_stopper.per_cpu(task_cpu(task));
-    let its = stopper.thread.get().is_some_and(|it| same_task(it, task));
-    if let (true, Some(r#fn)) = (its, stopper.r#fn.get()) {
-        pr_emerg!(
-            "Stopper: [<{:#018x}>] <- [<{:#018x}>]",
-            r#fn as usize,
-            stopper.caller.get()
-        );
+    if !stopper.thread.get().is_some_and(|it| same_task(it, task)) {
+        return;
     }
+    printk!(
+        log_lvl,
+        "Stopper: {} <- {}",
+        sprint_symbol(stopper.r#fn.get().map_or(0, |it| it as usize as u64)),
+        sprint_symbol(stopper.caller.get())
+    );
 }

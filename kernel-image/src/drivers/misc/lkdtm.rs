@@ -2,18 +2,22 @@
 //!
 //! Linux: drivers/misc/lkdtm (core.c, bugs.c, perms.c), v6.8. **Kept** the names of the crash types and of the
 //! parameter: `workload=lkdtm lkdtm.cpoint_type=EXEC_DATA`. **Differs** each is run once, by pid 1; a type that
-//! should have crashed and did not says so. `TRIPLE_FAULT` is ours.
+//! should have crashed and did not says so. `TRIPLE_FAULT` and what follows it are ours.
 #![expect(unsafe_code, reason = "breaks every rule there is, one at a time")]
 
 use crate::arch::x86::include::asm::desc::DescPtr;
 use crate::arch::x86::kernel::tsc::udelay;
 use crate::fence::shared::Shared;
+use crate::fence::void::VoidPtr;
 use crate::include::linux::cpumask::cpu_online_mask;
 use crate::include::linux::irqflags::local_irq_disable;
 use crate::include::linux::preempt::preempt_disable;
 use crate::include::linux::smp::smp_call_function_many;
 use crate::include::linux::spinlock::{RawSpinlock, raw_spin_lock};
+use crate::include::linux::stop_machine::stop_one_cpu;
 use crate::kernel::params::param;
+use crate::kernel::sched::idle::idle_sched_class;
+use crate::kernel::sched::sched::this_rq;
 use crate::{BUG, WARN, WARN_ON, pr_emerg, pr_info};
 use core::arch::asm;
 
@@ -26,7 +30,7 @@ macro_rules! crash_types {
     ($($name:literal $func:expr,)*) => { [$(CrashType { name: $name, func: $func }),*] };
 }
 
-static crashtypes: [CrashType; 20] = crash_types![
+static crashtypes: [CrashType; 22] = crash_types![
     "PANIC" || crate::kernel::panic::panic(format_args!("dumptest")),
     "PANIC_STOP_IRQOFF" lkdtm_PANIC_STOP_IRQOFF,
     "BUG" || BUG!(),
@@ -47,6 +51,8 @@ static crashtypes: [CrashType; 20] = crash_types![
     "HARDLOCKUP" lkdtm_HARDLOCKUP,
     "SPINLOCKUP" lkdtm_SPINLOCKUP,
     "TRIPLE_FAULT" triple_fault,
+    "WARNING_STOPPER" warning_stopper,
+    "BALANCE_IDLE" balance_idle_twice,
 ];
 
 /// `ret`: what the EXEC tests would run if they could.
@@ -163,6 +169,30 @@ fn spin() -> ! {
 fn lkdtm_SPINLOCKUP() {
     raw_spin_lock(&lock_me_up);
     raw_spin_lock(&lock_me_up);
+}
+
+/// A work of a stopper that warns.
+#[expect(unsafe_code, reason = "no_mangle: a message must show its name")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn warns_in_a_stopper(_: VoidPtr) -> i32 {
+    WARN_ON!(true);
+    0
+}
+
+/// A warning from inside a stopper names the work and who asked for it; then one that is not.
+#[inline(never)]
+fn warning_stopper() {
+    let last = cpu_online_mask().iter().last().unwrap_or(0);
+    stop_one_cpu(last, warns_in_a_stopper, VoidPtr::NULL);
+    WARN_ON!(true);
+}
+
+/// What nobody does: asks the idle class for work. It says yes, and warns, once.
+fn balance_idle_twice() {
+    let rq = this_rq();
+    let answers = [(); 2].map(|()| (idle_sched_class.balance)(rq, rq.idle_task()));
+    pr_info!("lkdtm: the idle class says {answers:?}");
 }
 
 /// An empty interrupt table: the exception, the double fault and then nothing can be delivered.

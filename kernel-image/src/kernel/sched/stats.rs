@@ -7,7 +7,9 @@
 
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::fence::shared::Shared;
+use crate::include::linux::rcupdate::{rcu_read_lock, rcu_read_unlock};
 use crate::include::linux::sched::stats::SchedInfo;
+use crate::include::linux::sched::topology::sched_domain_span;
 use crate::include::linux::sched::{
     TASK_INTERRUPTIBLE, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef, same_task,
 };
@@ -19,6 +21,7 @@ use crate::kernel::params::param;
 use crate::kernel::sched::sched::{
     DEQUEUE_SLEEP, RqRef, WF_MIGRATED, WF_SYNC, cpu_rq, rq_clock, task_on_rq_migrating,
 };
+use crate::kernel::sched::topology::for_each_domain;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// What is counted of a runqueue. All fields: (rq).
@@ -64,14 +67,21 @@ pub fn schedstat_enabled() -> bool {
     sched_schedstats.load(Ordering::Relaxed)
 }
 
+/// Switches the statistics on or off: what the sysctl kernel.sched_schedstats does in Linux.
+pub fn set_schedstats(enabled: bool) {
+    sched_schedstats.store(enabled, Ordering::Relaxed);
+}
+
 /// `schedstats=enable|disable` on the command line.
 pub fn init_schedstats() {
     let Some(text) = param("schedstats") else {
         return;
     };
     if text.is("enable") {
-        sched_schedstats.store(true, Ordering::Relaxed);
-    } else if !text.is("disable") {
+        set_schedstats(true);
+    } else if text.is("disable") {
+        set_schedstats(false);
+    } else {
         crate::pr_warn!("Unable to parse schedstats=");
     }
 }
@@ -210,7 +220,7 @@ pub fn update_stats_dequeue_sleeper(rq: RqRef, p: TaskRef, flags: i32) {
     }
 }
 
-/// A wake-up has been made.
+/// A wake-up has been made, to `cpu`. Preemption is off.
 pub fn ttwu_stat(p: TaskRef, cpu: u32, wake_flags: i32) {
     if !schedstat_enabled() {
         return;
@@ -222,6 +232,12 @@ pub fn ttwu_stat(p: TaskRef, cpu: u32, wake_flags: i32) {
         p.stats.nr_wakeups_local.inc();
     } else {
         p.stats.nr_wakeups_remote.inc();
+        // How far it went: the narrowest domain of this CPU that has the other one, too.
+        rcu_read_lock();
+        if let Some(sd) = for_each_domain(this_cpu).find(|&sd| sched_domain_span(sd).test(cpu)) {
+            sd.ttwu_wake_remote.inc();
+        }
+        rcu_read_unlock();
     }
     if wake_flags & WF_MIGRATED != 0 {
         p.stats.nr_wakeups_migrate.inc();

@@ -10,7 +10,7 @@ use crate::kernel::kreplay::kunit as ours;
 use crate::kernel::params::param;
 use crate::pr_info;
 
-const NR_SUITES: usize = 18;
+const NR_SUITES: usize = 20;
 
 /// Every suite.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
@@ -28,6 +28,8 @@ pub static kunit_suites: [&KunitSuite; NR_SUITES] = [
     &ours::affinity::suite,
     &ours::fair::suite,
     &ours::bandwidth::suite,
+    &ours::classes::suite,
+    &ours::stats::suite,
     &ours::hotplug::suite,
     &ours::timers::suite,
     &ours::mutex::suite,

@@ -1,7 +1,8 @@
 //! Printing registers and the chain of calls.
 //!
-//! Linux: arch/x86/kernel/dumpstack.c, unwind_frame.c, v6.8. **Kept** the register lines' shape.
-//! **Differs** addresses only: the symbols are in the ELF file, and the tracer names them.
+//! Linux: arch/x86/kernel/dumpstack.c, unwind_frame.c, lib/dump_stack.c, v6.8. **Kept** the register lines' shape,
+//! callers by name, the level handed down (that of a message without one). **Left out** the names of the stacks,
+//! callers that are only guessed.
 #![expect(unsafe_code, reason = "walks frame pointers")]
 
 use crate::arch::x86::include::asm::current::{current, pcpu_hot};
@@ -9,9 +10,11 @@ use crate::arch::x86::include::asm::desc::{__KERNEL_CS, __KERNEL_DS};
 use crate::arch::x86::include::asm::page_types::{THREAD_SIZE, VMALLOC_END, VMALLOC_START};
 use crate::arch::x86::include::asm::ptrace::PtRegs;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
+use crate::kernel::kallsyms::{sprint_backtrace, sprint_symbol};
+use crate::kernel::printk::printk::MESSAGE_LOGLEVEL_DEFAULT as KERN_DEFAULT;
 use crate::kernel::stop_machine::print_stop_info;
 use crate::lib::string::as_str;
-use crate::pr_emerg;
+use crate::printk;
 use core::arch::asm;
 
 unsafe extern "C" {
@@ -34,11 +37,12 @@ fn on_a_stack(address: u64) -> bool {
                 && crate::mm::vmalloc::is_mapped(address))
 }
 
-/// Prints who runs where.
-pub fn dump_stack_print_info() {
+/// Prints who runs where, and what for if it is a stopper.
+pub fn dump_stack_print_info(log_lvl: i32) {
     let hot = pcpu_hot.this_cpu();
     if hot.current_task.get().is_none() {
-        pr_emerg!(
+        printk!(
+            log_lvl,
             "CPU: {} PID: 0 Comm: swapper Not tainted kreplay",
             raw_smp_processor_id()
         );
@@ -46,75 +50,88 @@ pub fn dump_stack_print_info() {
     }
     let p = current();
     let comm: [u8; 16] = core::array::from_fn(|n| p.comm[n].get());
-    pr_emerg!(
+    printk!(
+        log_lvl,
         "CPU: {} PID: {} Comm: {} Not tainted kreplay",
         raw_smp_processor_id(),
         p.pid.get(),
         as_str(&comm),
     );
-    print_stop_info(p);
+    print_stop_info(log_lvl, p);
 }
 
 /// Prints the registers of an interrupted context and its callers.
 pub fn show_regs(regs: &PtRegs) {
-    dump_stack_print_info();
-    pr_emerg!("RIP: {:04x}:{:#018x}", regs.cs & 0xffff, regs.ip);
-    pr_emerg!(
+    dump_stack_print_info(KERN_DEFAULT);
+    printk!(
+        KERN_DEFAULT,
+        "RIP: {:04x}:{}",
+        regs.cs & 0xffff,
+        sprint_symbol(regs.ip)
+    );
+    printk!(
+        KERN_DEFAULT,
         "RSP: {:04x}:{:016x} EFLAGS: {:08x} ORIG_RAX: {:016x}",
         regs.ss & 0xffff,
         regs.sp,
         regs.flags,
         regs.orig_ax
     );
-    pr_emerg!(
+    printk!(
+        KERN_DEFAULT,
         "RAX: {:016x} RBX: {:016x} RCX: {:016x}",
         regs.ax,
         regs.bx,
         regs.cx
     );
-    pr_emerg!(
+    printk!(
+        KERN_DEFAULT,
         "RDX: {:016x} RSI: {:016x} RDI: {:016x}",
         regs.dx,
         regs.si,
         regs.di
     );
-    pr_emerg!(
+    printk!(
+        KERN_DEFAULT,
         "RBP: {:016x} R08: {:016x} R09: {:016x}",
         regs.bp,
         regs.r8,
         regs.r9
     );
-    pr_emerg!(
+    printk!(
+        KERN_DEFAULT,
         "R10: {:016x} R11: {:016x} R12: {:016x}",
         regs.r10,
         regs.r11,
         regs.r12
     );
-    pr_emerg!(
+    printk!(
+        KERN_DEFAULT,
         "R13: {:016x} R14: {:016x} R15: {:016x}",
         regs.r13,
         regs.r14,
         regs.r15
     );
-    pr_emerg!(
+    printk!(
+        KERN_DEFAULT,
         "GS:  {:016x} CPU: {} preempt_count: {:x}",
         core::ptr::from_ref(pcpu_hot.this_cpu()) as u64,
         raw_smp_processor_id(),
         pcpu_hot.this_cpu().preempt_count.get()
     );
-    pr_emerg!("Call Trace:");
-    pr_emerg!(" [<{:#018x}>]", regs.ip);
+    printk!(KERN_DEFAULT, "Call Trace:");
+    printk!(KERN_DEFAULT, " {}", sprint_symbol(regs.ip));
     walk(regs.bp);
 }
 
 /// Prints the callers of this function.
 #[inline(never)]
 pub fn dump_stack() {
-    dump_stack_print_info();
+    dump_stack_print_info(KERN_DEFAULT);
     let rbp: u64;
     // SAFETY: reads a register.
     unsafe { asm!("mov {}, rbp", out(reg) rbp, options(nomem, nostack)) };
-    pr_emerg!("Call Trace:");
+    printk!(KERN_DEFAULT, "Call Trace:");
     walk(rbp);
 }
 
@@ -189,7 +206,7 @@ fn walk(bp: u64) {
         if !is_text(ip) {
             break;
         }
-        pr_emerg!(" [<{ip:#018x}>]");
+        printk!(KERN_DEFAULT, " {}", sprint_backtrace(ip));
         // Callers lie above; another stack (an exception's) may lie anywhere, but never below by less.
         if next <= bp && bp - next < THREAD_SIZE {
             break;

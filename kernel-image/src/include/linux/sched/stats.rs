@@ -73,6 +73,10 @@ pub struct SchedStatistics {
     pub nr_wakeups_local: Shared<u64>,
     /// To another than the waker's.
     pub nr_wakeups_remote: Shared<u64>,
+    /// To the waker's CPU, because that was found better.
+    pub nr_wakeups_affine: Shared<u64>,
+    /// How often that was asked.
+    pub nr_wakeups_affine_attempts: Shared<u64>,
 }
 
 impl SchedStatistics {
@@ -98,6 +102,8 @@ impl SchedStatistics {
             nr_wakeups_migrate: Shared::new(0),
             nr_wakeups_local: Shared::new(0),
             nr_wakeups_remote: Shared::new(0),
+            nr_wakeups_affine: Shared::new(0),
+            nr_wakeups_affine_attempts: Shared::new(0),
         }
     }
 
@@ -123,6 +129,8 @@ impl SchedStatistics {
             &self.nr_wakeups_migrate,
             &self.nr_wakeups_local,
             &self.nr_wakeups_remote,
+            &self.nr_wakeups_affine,
+            &self.nr_wakeups_affine_attempts,
         ] {
             counter.set(0);
         }

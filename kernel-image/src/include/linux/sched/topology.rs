@@ -123,6 +123,10 @@ pub struct SchedDomain {
     pub max_newidle_lb_cost: Shared<u64>,
     /// When that was last let decay, jiffies.
     pub last_decay_max_lb_cost: Shared<u64>,
+    /// Wake-ups made on its CPU for another one that this is the narrowest domain around (with schedstats).
+    pub ttwu_wake_remote: Shared<u64>,
+    /// Tasks that a wake-up on its CPU drew to it (with schedstats).
+    pub ttwu_move_affine: Shared<u64>,
     /// Place of the level's name in the table of levels.
     pub topology_level: Shared<u32>,
     /// What the CPUs of the cache share.
@@ -153,6 +157,8 @@ impl SchedDomain {
             nr_balance_failed: Shared::new(0),
             max_newidle_lb_cost: Shared::new(0),
             last_decay_max_lb_cost: Shared::new(0),
+            ttwu_wake_remote: Shared::new(0),
+            ttwu_move_affine: Shared::new(0),
             topology_level: Shared::new(0),
             shared: Shared::new(None),
             span_weight: Shared::new(0),

@@ -3,6 +3,7 @@
 use super::{Subject, until};
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
+use crate::arch::x86::kernel::smpboot::cpu_smt_mask;
 use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
 use crate::include::kunit::test::Kunit;
@@ -13,17 +14,19 @@ use crate::include::linux::cpumask::{
 };
 use crate::include::linux::errno::{EAGAIN, EBUSY, EINVAL, EIO, EPERM};
 use crate::include::linux::irqflags::irqs_disabled;
-use crate::include::linux::kthread::kthread_stop;
+use crate::include::linux::kthread::{kthread_park, kthread_stop};
 use crate::include::linux::sched::{
-    SCHED_DEADLINE, TASK_PARKED, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef,
+    SCHED_DEADLINE, TASK_PARKED, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef, task_cpu,
 };
 use crate::include::linux::smpboot::SmpHotplugThread;
 use crate::kernel::cpu::{cpuhp_state_of, write_cpuhp_fail};
+use crate::kernel::sched::core::hotplug::{balance_push_callback, sched_smt_present};
 use crate::kernel::sched::core::{SchedAttr, sched_setattr_nocheck, wake_up_process};
+use crate::kernel::sched::sched::cpu_rq;
 use crate::kernel::smpboot::{smpboot_register_percpu_thread, smpboot_unregister_percpu_thread};
 use crate::{
-    KUNIT_ASSERT_TRUE, KUNIT_EXPECT_EQ, KUNIT_EXPECT_GT, KUNIT_EXPECT_TRUE, kunit_skip,
-    kunit_test_suite,
+    KUNIT_ASSERT_TRUE, KUNIT_EXPECT_EQ, KUNIT_EXPECT_FALSE, KUNIT_EXPECT_GT, KUNIT_EXPECT_TRUE,
+    kunit_skip, kunit_test_suite,
 };
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
@@ -259,8 +262,9 @@ fn a_mask_of_a_dead_cpu_is_widened(test: &Kunit) {
     }
 }
 
-/// What was promised to deadline tasks keeps a CPU from going: -EBUSY, and it is as it was.
+/// What was promised to deadline tasks keeps a CPU from going: -EBUSY, and it is active as before.
 fn promises_keep_a_cpu(test: &Kunit) {
+    static VISITOR: Subject = Subject::new(TASK_RUNNING);
     const MOST: usize = 16;
     static SUBJECTS: [Subject; MOST] = [const { Subject::new(TASK_UNINTERRUPTIBLE) }; MOST];
     let online = cpu_online_mask();
@@ -282,9 +286,28 @@ fn promises_keep_a_cpu(test: &Kunit) {
         let ret = cell.get().map(|task| sched_setattr_nocheck(task, &attr));
         KUNIT_EXPECT_EQ!(test, ret, Some(0));
     }
+    let cores = sched_smt_present.load(Ordering::SeqCst);
     KUNIT_EXPECT_EQ!(test, remove_cpu(cpu), -EBUSY);
     KUNIT_EXPECT_EQ!(test, cpuhp_state_of(cpu), CPUHP_ONLINE);
     KUNIT_EXPECT_TRUE!(test, cpu_online(cpu) && cpu_active(cpu));
+    // What v6.8 does not undo: the runqueue is offline, and the core is counted as one that went.
+    let rq = cpu_rq(cpu);
+    let online = || (rq.online.get(), rq.rd().online.get().test(cpu));
+    KUNIT_EXPECT_EQ!(test, online(), (0, false));
+    let core = i32::from(cpu_smt_mask(cpu).weight() == 2);
+    KUNIT_EXPECT_EQ!(test, sched_smt_present.load(Ordering::SeqCst), cores - core);
+    // What it undoes: switches there push nobody away.
+    let callback = rq.balance_callback.get();
+    let pushes = callback.is_some_and(|it| core::ptr::eq(it, &balance_push_callback));
+    KUNIT_EXPECT_FALSE!(test, pushes);
+    let visitor = VISITOR.start(test, Cpumask::of(cpu));
+    let before = VISITOR.rounds();
+    KUNIT_EXPECT_TRUE!(test, until(|| VISITOR.rounds() > before + 2));
+    if let Some(task) = visitor {
+        KUNIT_EXPECT_EQ!(test, task_cpu(task), cpu);
+        KUNIT_EXPECT_EQ!(test, task.cpus_mask.get(), Cpumask::of(cpu));
+        KUNIT_EXPECT_EQ!(test, kthread_stop(task), 0);
+    }
     for (_, cell) in tasks() {
         if let Some(task) = cell.replace(None) {
             KUNIT_EXPECT_EQ!(test, kthread_stop(task), 0);
@@ -292,6 +315,7 @@ fn promises_keep_a_cpu(test: &Kunit) {
     }
     KUNIT_EXPECT_TRUE!(test, until(|| remove_cpu(cpu) == 0));
     KUNIT_EXPECT_EQ!(test, add_cpu(cpu), 0);
+    KUNIT_EXPECT_EQ!(test, online(), (1, true));
 }
 
 static DL_TASKS: [Shared<Option<TaskRef>>; 16] = [const { Shared::new(None) }; 16];
@@ -325,6 +349,16 @@ static PLUG: SmpHotplugThread = SmpHotplugThread {
     ..SmpHotplugThread::EMPTY
 };
 
+/// Ends the kind, after its threads have parked: stopping one that runs is worth a warning in v6.8.
+fn unregister_parked() {
+    for cpu in cpu_online_mask().iter() {
+        if let Some(task) = PLUG_TASKS.per_cpu(cpu).get() {
+            kthread_park(task);
+        }
+    }
+    smpboot_unregister_percpu_thread(&PLUG);
+}
+
 /// A kind of per-CPU threads: made for all CPUs, parked and unparked with its CPU, ended with its kind.
 fn percpu_threads_follow_their_cpu(test: &Kunit) {
     let n = u64::from(num_online_cpus());
@@ -347,12 +381,12 @@ fn percpu_threads_follow_their_cpu(test: &Kunit) {
         KUNIT_EXPECT_EQ!(test, hooks(), [n, 1, 1, 0]);
         // One that is parked is ended like the others.
         KUNIT_EXPECT_EQ!(test, remove_cpu(cpu), 0);
-        smpboot_unregister_percpu_thread(&PLUG);
-        KUNIT_EXPECT_EQ!(test, hooks(), [n, 2, 1, n]);
+        unregister_parked();
+        KUNIT_EXPECT_EQ!(test, hooks(), [n, 1 + n, 1, n]);
         KUNIT_EXPECT_EQ!(test, add_cpu(cpu), 0);
     } else {
-        smpboot_unregister_percpu_thread(&PLUG);
-        KUNIT_EXPECT_EQ!(test, hooks(), [n, 0, 0, n]);
+        unregister_parked();
+        KUNIT_EXPECT_EQ!(test, hooks(), [n, n, 0, n]);
     }
     for cpu in cpu_possible_mask().iter() {
         KUNIT_EXPECT_TRUE!(test, PLUG_TASKS.per_cpu(cpu).get().is_none());

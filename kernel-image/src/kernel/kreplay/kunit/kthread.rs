@@ -15,11 +15,13 @@ use crate::include::linux::kthread::{
 };
 use crate::include::linux::sched::{
     PF_KTHREAD, PF_NO_SETAFFINITY, SCHED_NORMAL, TASK_INTERRUPTIBLE, TASK_PARKED,
-    TASK_UNINTERRUPTIBLE, same_task, task_cpu,
+    TASK_UNINTERRUPTIBLE, same_task, set_special_state, task_cpu,
 };
 use crate::kernel::kreplay::common::{compute, wait_for_stop};
 use crate::kernel::kthread::{kthread_is_per_cpu, kthreadd_task};
-use crate::kernel::sched::core::{sched_setaffinity, wait_task_inactive, wake_up_process};
+use crate::kernel::sched::core::{
+    sched_setaffinity, schedule, wait_task_inactive, wake_up_process,
+};
 use crate::{
     KUNIT_ASSERT_TRUE, KUNIT_EXPECT_EQ, KUNIT_EXPECT_FALSE, KUNIT_EXPECT_NE, KUNIT_EXPECT_TRUE,
     kunit_skip, kunit_test_suite,
@@ -202,6 +204,43 @@ fn per_cpu_thread(test: &Kunit) {
     }
 }
 
+static FAR: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Sleeps as if it were parked, without having been asked to, and then says where it was woken.
+extern "C" fn sleeps_parked(_: VoidPtr) -> i32 {
+    set_special_state(TASK_PARKED);
+    schedule();
+    FAR.store(u64::from(raw_smp_processor_id()), Ordering::SeqCst);
+    wait_for_stop()
+}
+
+/// Unparking binds a thread to its CPU, wherever it was, and wakes it out of that state, asked to park or not: v6.8
+/// does not look at the flag before.
+fn unpark_binds_and_wakes(test: &Kunit) {
+    let Some((a, b)) = two_cpus() else {
+        kunit_skip!(test, "one CPU only")
+    };
+    for (near, far) in [(a, b), (b, a)] {
+        let thread = kthread_create(sleeps_parked, VoidPtr::NULL, format_args!("parked/{near}"));
+        KUNIT_ASSERT_TRUE!(test, thread.is_ok());
+        let Ok(thread) = thread else { return };
+        kthread_bind(thread, near);
+        kthread_set_per_cpu(thread, Some(far));
+        wake_up_process(thread);
+        KUNIT_EXPECT_TRUE!(test, until(|| thread.__state.get() == TASK_PARKED));
+        KUNIT_EXPECT_TRUE!(test, wait_task_inactive(thread, TASK_PARKED));
+        KUNIT_EXPECT_EQ!(test, task_cpu(thread), near);
+        FAR.store(u64::MAX, Ordering::SeqCst);
+        kthread_unpark(thread);
+        KUNIT_EXPECT_EQ!(test, thread.cpus_mask.get(), Cpumask::of(far));
+        KUNIT_EXPECT_TRUE!(test, until(|| FAR.load(Ordering::SeqCst) != u64::MAX));
+        KUNIT_EXPECT_EQ!(test, FAR.load(Ordering::SeqCst), u64::from(far));
+        // It is not parked any more: to stop it as one of its CPU would be worth a warning.
+        kthread_set_per_cpu(thread, None);
+        KUNIT_EXPECT_EQ!(test, kthread_stop(thread), 0);
+    }
+}
+
 kunit_test_suite!(
 /// The suite.
 suite = "kthread": [
@@ -213,4 +252,5 @@ suite = "kthread": [
     park_and_unpark,
     stop_while_parked,
     per_cpu_thread,
+    unpark_binds_and_wakes,
 ]);

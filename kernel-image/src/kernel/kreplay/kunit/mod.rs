@@ -6,12 +6,14 @@
 
 pub mod affinity;
 pub mod bandwidth;
+pub mod classes;
 pub mod completion;
 pub mod fair;
 pub mod fork;
 pub mod hotplug;
 pub mod kthread;
 pub mod mutex;
+pub mod stats;
 pub mod stop_machine;
 pub mod timers;
 pub mod topology;

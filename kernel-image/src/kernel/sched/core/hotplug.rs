@@ -227,10 +227,16 @@ pub fn sched_cpu_deactivate(cpu: u32) -> i32 {
     if cpu_smt_mask(cpu).weight() == 2 {
         sched_smt_present.fetch_sub(1, Ordering::Relaxed);
     }
+    if !sched_smp_initialized.load(Ordering::Acquire) {
+        return 0;
+    }
     let ret = cpuset_cpu_inactive(cpu);
     if ret != 0 {
-        // As if it had just come up.
-        sched_cpu_activate(cpu);
+        // Half of it is undone, as in v6.8: tasks come here again, but the runqueue stays offline for its root
+        // domain, and the core uncounted, until the CPU has gone and come back (or, the runqueue, until the
+        // domains are built anew). Linux mended that in 6.11.
+        balance_push_set(cpu, false);
+        set_cpu_active(cpu, true);
     }
     ret
 }

@@ -388,6 +388,7 @@ pub fn yield_to(p: TaskRef, preempt: bool) -> i32 {
             && yield_to_task(rq, p)
         {
             yielded = 1;
+            schedstat_inc(&rq.stats.yld_count);
             if preempt && !same_rq(rq, p_rq) {
                 resched_curr(p_rq);
             }

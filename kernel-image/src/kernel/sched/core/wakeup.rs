@@ -54,12 +54,15 @@ pub extern "C" fn try_to_wake_up(p: TaskRef, state: u32, wake_flags: i32) -> boo
     preempt_disable();
     let woken = if same_task(p, current()) {
         // It is running: no queue and no lock is involved, and only it itself could sleep.
-        ttwu_current(p, state)
+        ttwu_current(p, state).then_some(wake_flags)
     } else {
         ttwu_other(p, state, wake_flags)
     };
+    if let Some(wake_flags) = woken {
+        ttwu_stat(p, task_cpu(p), wake_flags);
+    }
     preempt_enable();
-    woken
+    woken.is_some()
 }
 
 fn ttwu_current(p: TaskRef, state: u32) -> bool {
@@ -68,31 +71,29 @@ fn ttwu_current(p: TaskRef, state: u32) -> bool {
     }
     trace_sched_waking(p);
     ttwu_do_wakeup(p);
-    ttwu_stat(p, task_cpu(p), 0);
     true
 }
 
-fn ttwu_other(p: TaskRef, state: u32, mut wake_flags: i32) -> bool {
+/// Wakes another task; what the flags have become if it was woken.
+fn ttwu_other(p: TaskRef, state: u32, mut wake_flags: i32) -> Option<i32> {
     let _pi = p.pi_lock.lock_irqsave();
     // Orders the waker's condition before the look at the state.
     smp_mb();
     if !ttwu_state_match(p, state) {
-        return false;
+        return None;
     }
     trace_sched_waking(p);
 
     // on_rq before on_cpu: a task that is being switched out clears on_rq first and on_cpu last, so
     // reading them in this order cannot miss it in both.
     if p.on_rq.get() != 0 && ttwu_runnable(p, wake_flags) {
-        ttwu_stat(p, task_cpu(p), wake_flags);
-        return true;
+        return Some(wake_flags);
     }
     p.__state.set(TASK_WAKING);
 
     // Still being switched out: let that CPU do the rest instead of spinning for it.
     if task_on_cpu(p) && ttwu_queue_wakelist(p, task_cpu(p), wake_flags) {
-        ttwu_stat(p, task_cpu(p), wake_flags);
-        return true;
+        return Some(wake_flags);
     }
     while task_on_cpu(p) {
         cpu_relax();
@@ -107,8 +108,7 @@ fn ttwu_other(p: TaskRef, state: u32, mut wake_flags: i32) -> bool {
         set_task_cpu(p, cpu);
     }
     ttwu_queue(p, cpu, wake_flags);
-    ttwu_stat(p, cpu, wake_flags);
-    true
+    Some(wake_flags)
 }
 
 fn ttwu_state_match(p: TaskRef, state: u32) -> bool {

@@ -20,6 +20,7 @@ use crate::include::linux::sched::{PF_EXITING, TaskRef, same_task};
 use crate::kernel::sched::core::idle_cpu;
 use crate::kernel::sched::features::{SchedFeat, sched_feat};
 use crate::kernel::sched::sched::{WF_CURRENT_CPU, WF_SYNC, WF_TTWU, cpu_rq};
+use crate::kernel::sched::stats::schedstat_inc;
 use crate::kernel::sched::topology::{cpus_share_cache, for_each_domain, sd_llc_size};
 use idle_sibling::select_idle_sibling;
 use idlest::find_idlest_cpu;
@@ -115,10 +116,13 @@ fn wake_affine(sd: SdRef, p: TaskRef, this_cpu: u32, prev_cpu: u32, sync: bool) 
     if target.is_none() && sched_feat(SchedFeat::WA_WEIGHT) {
         target = wake_affine_weight(sd, p, this_cpu, prev_cpu, sync);
     }
-    match target {
-        Some(cpu) if cpu == this_cpu => this_cpu,
-        _ => prev_cpu,
+    schedstat_inc(&p.stats.nr_wakeups_affine_attempts);
+    if target != Some(this_cpu) {
+        return prev_cpu;
     }
+    schedstat_inc(&sd.ttwu_move_affine);
+    schedstat_inc(&p.stats.nr_wakeups_affine);
+    this_cpu
 }
 
 /// By who is idle.
