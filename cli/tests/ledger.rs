@@ -265,12 +265,7 @@ const MUST_BE_SAME: &[&str] = &[
 ];
 
 /// Those of them that are not; LEDGER.md says what differs.
-const NOT_SAME: &[&str] = &[
-    "balance_idle",
-    "ttwu_stat",
-    "print_stop_info",
-    "sched_cpu_deactivate",
-];
+const NOT_SAME: &[&str] = &[];
 
 #[test]
 fn what_must_be_same_has_a_row_that_says_so() {

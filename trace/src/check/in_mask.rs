@@ -25,6 +25,8 @@ struct Ask {
     /// Whether the mask before may be the one in force afterwards: another change of the same task may have
     /// been written before or after this one, or this one may have been refused.
     overlapped: bool,
+    /// Whether it may have been refused: then what was asked for before it is in force still.
+    refusable: bool,
 }
 
 #[derive(Default)]
@@ -43,7 +45,8 @@ fn has(mask: u64, cpu: u32) -> bool {
 
 impl Masks {
     fn ask(&mut self, mask: u64, by: i32, dying: u64) {
-        let mut overlapped = mask & !dying == 0;
+        let refusable = mask & !dying == 0;
+        let mut overlapped = refusable;
         for other in self.asks.iter_mut().filter(|other| !other.written) {
             other.overlapped = true;
             overlapped = true;
@@ -53,6 +56,7 @@ impl Masks {
             by,
             written: false,
             overlapped,
+            refusable,
         });
     }
 
@@ -84,11 +88,13 @@ impl Masks {
         } else {
             Some(ask.mask)
         };
-        let overlapped = ask.overlapped;
+        let (overlapped, refusable) = (ask.overlapped, ask.refusable);
         let mut place = 0..;
         self.asks.retain(|ask| match place.next() {
             Some(index) if index == last => false,
-            Some(index) if index < last => !ask.written || (overlapped && ask.overlapped),
+            Some(index) if index < last => {
+                !ask.written || refusable || (overlapped && ask.overlapped)
+            }
             _ => true,
         });
     }
@@ -300,6 +306,27 @@ mod tests {
         assert_eq!(broken(InMask::default(), &rows(1)), []);
         let found = broken(InMask::default(), &rows(0));
         assert_eq!(found, [(8, "5 runs on CPU 0, its mask is 0x2".to_owned())]);
+    }
+
+    #[test]
+    fn what_was_asked_for_before_a_change_that_may_have_been_refused_stays_allowed() {
+        let rows = |cpu| {
+            events([
+                affinity(7, 1, 0b010),
+                complete(7),
+                hotplug(1, 0),
+                // It sleeps: its mask is written, and it is still on the CPU it fell asleep on.
+                affinity(7, 1, 0b001),
+                complete(7),
+                affinity(8, 1, 0b010),
+                hotplug(1, 200),
+                sleeps(8),
+                runs(cpu),
+            ])
+        };
+        assert_eq!(broken(InMask::default(), &rows(0)), []);
+        assert_eq!(broken(InMask::default(), &rows(1)), []);
+        assert_eq!(broken(InMask::default(), &rows(2)).len(), 1);
     }
 
     #[test]
