@@ -5,6 +5,7 @@
 //! It knows the file and not the guest's memory: see [`crate::value`] for that.
 
 mod debug;
+mod declared;
 mod dwarf;
 mod functions;
 mod lines;
@@ -289,7 +290,7 @@ impl Image {
             .called(name)
             .filter_map(|symbol| {
                 let function = self.function_at(Addr(symbol.addr))?;
-                (function.low == symbol.addr && function.name == name).then_some(function)
+                (function.low == symbol.addr && &*function.name == name).then_some(function)
             })
             .collect();
         found.sort_by_key(|function| function.low);
@@ -423,7 +424,7 @@ impl Image {
         let inlined = self
             .inlined_at(at)
             .map(|call| Inlined {
-                name: call.name.clone(),
+                name: call.name.to_string(),
                 call_file: call.call_file.as_deref().map(str::to_owned),
                 call_line: call.call_line,
             })

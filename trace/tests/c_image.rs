@@ -139,7 +139,7 @@ fn the_rare_part_of_a_function_belongs_to_it() {
     assert_eq!(cold.len(), 1, "cc has put it elsewhere");
     for image in images() {
         let function = image.function_at(Addr(cold[0])).unwrap();
-        assert_eq!(function.name, "set_cpu");
+        assert_eq!(&*function.name, "set_cpu");
         assert_eq!(Some(Addr(function.low)), image.address_of("set_cpu"));
         assert_eq!(function.ranges.len(), 2);
         assert!(function.high <= cold[0] || function.low > cold[0]);
@@ -155,10 +155,7 @@ fn an_inlined_function_has_an_entry_and_its_parameters_places() {
         // Also once in _start, if set_cpu was inlined there: it must not have been.
         assert_eq!(entries.len(), 1, "{entries:?}");
         let at = entries[0];
-        assert_eq!(
-            image.function_at(at).map(|f| f.name.as_str()),
-            Some("set_cpu")
-        );
+        assert_eq!(image.function_at(at).map(|f| &*f.name), Some("set_cpu"));
         let task = image.variable(at, "tell_move", "task").unwrap();
         assert!(
             matches!(read(&task, 0x1234), Ok(0x1234 | 0x5678)),

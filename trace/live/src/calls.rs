@@ -112,14 +112,14 @@ impl<'a> Calls<'a> {
     /// The kernel's functions at an address, innermost first.
     fn functions_at(&self, at: Addr, calls: &mut Vec<Call>) {
         let inlined = self.image.inlined_at(at).map(|inlined| Call {
-            name: inlined.name.clone(),
+            name: inlined.name.to_string(),
             file: inlined.decl_file.clone(),
             line: inlined.decl_line,
         });
         calls.extend(inlined);
         match (self.image.function_at(at), self.image.elf_symbol(at)) {
             (Some(function), _) => calls.push(Call {
-                name: function.name.clone(),
+                name: function.name.to_string(),
                 file: function.decl_file.clone(),
                 line: function.decl_line,
             }),

@@ -358,8 +358,8 @@ impl Finder<'_> {
                     Flow::Call { to } | Flow::TailCall { to } => to,
                     _ => None,
                 };
-                let inlined = || self.image.inlined_at(insn.addr).any(|c| c.name == inside);
-                if to == Some(callee) && (function.name == inside || inlined()) {
+                let inlined = || self.image.inlined_at(insn.addr).any(|c| &*c.name == inside);
+                if to == Some(callee) && (&*function.name == inside || inlined()) {
                     found.push(insn.addr);
                 }
             }

@@ -10,7 +10,7 @@
 //! References from one unit of a large image to another are not followed; compilers make them only when
 //! they optimise over units, which Linux's distributions do not.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::dwarf::{self, Tables};
 use super::search::find_all;
@@ -30,7 +30,7 @@ struct Part {
 /// The debug information of an image.
 #[derive(Debug)]
 pub struct Debug {
-    sections: Sections,
+    sections: Arc<Sections>,
     parts: Vec<Part>,
     /// Code of each part: first address, first address after, number of the part. Sorted; of a whole
     /// image there is no need of it.
@@ -41,22 +41,20 @@ impl Debug {
     /// Finds the parts; reads a small image whole.
     pub fn new(sections: Sections) -> Result<Debug, String> {
         let info = sections.get(".debug_info").len();
-        let whole = |sections| -> Result<Debug, String> {
-            let tables = dwarf::read(&sections, 0..info)?;
-            let part = Part {
-                units: 0..info,
-                tables: OnceLock::from(tables),
-            };
-            Ok(Debug {
-                sections,
-                parts: vec![part],
-                code: Vec::new(),
-            })
-        };
-        if info <= SMALL {
-            return whole(sections);
+        if info > SMALL {
+            return Debug::by_unit(sections);
         }
-        Debug::by_unit(sections)
+        let sections = Arc::new(sections);
+        let tables = dwarf::read(&sections, 0..info)?;
+        let part = Part {
+            units: 0..info,
+            tables: OnceLock::from(tables),
+        };
+        Ok(Debug {
+            sections,
+            parts: vec![part],
+            code: Vec::new(),
+        })
     }
 
     /// Every unit a part, whatever the size.
@@ -80,7 +78,7 @@ impl Debug {
             })
             .collect();
         Ok(Debug {
-            sections,
+            sections: Arc::new(sections),
             parts,
             code,
         })

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use gimli::{AttributeValue, DebuggingInformationEntry, UnitRef};
+use gimli::{AttributeValue, DebuggingInformationEntry, Section, UnitRef};
 
-use super::functions::{Argument, Function, Functions, InlinedCall, Location};
+use super::declared::{Declaration, Declared, FileNumber, Owner, OwnerNumber};
+use super::functions::{Functions, Location, Raw, RawArgument, RawFunction, RawInlined};
 use super::lines::{Lines, Row};
 use super::paths;
-use super::sections::{Sections, Slice};
-use super::symbols;
+use super::sections::{Sections, Slice, Text};
 use super::types::{Bits, Kind, Member, Type, TypeId, TypeTable};
 
 pub type Die<'a> = DebuggingInformationEntry<Slice<'a>>;
@@ -66,10 +66,10 @@ pub fn units(sections: &Sections) -> Result<Vec<UnitPlace>, String> {
 }
 
 /// Reads the units that begin in `range` of `.debug_info`, or says what is wrong with them.
-pub fn read(sections: &Sections, range: Range<usize>) -> Result<Tables, String> {
+pub fn read(sections: &Arc<Sections>, range: Range<usize>) -> Result<Tables, String> {
     let walk = || -> gimli::Result<Walk> {
         let dwarf = sections.dwarf()?;
-        let mut walk = Walk::default();
+        let mut walk = Walk::new(sections);
         let mut at = range.start;
         while at < range.end {
             let header = dwarf
@@ -85,40 +85,6 @@ pub fn read(sections: &Sections, range: Range<usize>) -> Result<Tables, String> 
         Ok(walk) => Ok(walk.finish()),
         Err(error) => Err(error.to_string()),
     }
-}
-
-/// A function that is named elsewhere: its declaration or its abstract instance.
-#[derive(Default, Clone)]
-struct Declaration {
-    name: Option<String>,
-    linkage: Option<String>,
-    file: Option<Arc<str>>,
-    line: Option<u32>,
-    origin: Option<usize>,
-}
-
-/// A function with code, its names still to be looked up.
-struct RawFunction {
-    unit: usize,
-    die: usize,
-    low: u64,
-    ranges: Vec<(u64, u64)>,
-    arguments: Vec<(Option<String>, Option<usize>, Option<Location>)>,
-    inlined: Vec<RawInlined>,
-}
-
-struct RawInlined {
-    origin: Option<usize>,
-    call_file: Option<Arc<str>>,
-    call_line: Option<u32>,
-    entry: u64,
-    ranges: Vec<(u64, u64)>,
-}
-
-/// A type or a namespace around an entry; Rust has a namespace for a function with closures.
-pub struct Owner {
-    name: String,
-    is_type: bool,
 }
 
 /// What an open entry of the tree is, for its children.
@@ -139,18 +105,20 @@ enum Scope {
 #[derive(Default)]
 struct Walk {
     rows: Vec<Row>,
-    files: Vec<Box<str>>,
-    file_numbers: BTreeMap<String, u32>,
-    shared: BTreeMap<String, Arc<str>>,
+    file_numbers: BTreeMap<Arc<str>, FileNumber>,
     types: Vec<Type>,
     /// By section offset, as everything that other entries refer to.
     type_numbers: BTreeMap<usize, TypeId>,
-    declarations: BTreeMap<usize, Declaration>,
-    parameters: BTreeMap<usize, String>,
-    functions: Vec<RawFunction>,
+    raw: Raw,
 }
 
 impl Walk {
+    fn new(sections: &Arc<Sections>) -> Walk {
+        let mut walk = Walk::default();
+        walk.raw.declared = Declared::new(Arc::clone(sections));
+        walk
+    }
+
     fn unit(&mut self, unit: UnitRef<Slice>) -> gimli::Result<()> {
         let base = match unit.header.debug_info_offset() {
             Some(offset) => offset.0,
@@ -158,7 +126,7 @@ impl Walk {
         };
         let unit_files = self.lines(unit)?;
         let mut scopes: Vec<(isize, Scope)> = Vec::new();
-        let mut owners: Vec<(isize, Owner)> = Vec::new();
+        let mut owners: Vec<(isize, OwnerNumber)> = Vec::new();
         let mut entries = unit.entries();
         while let Some(die) = entries.next_dfs()? {
             let depth = die.depth();
@@ -173,16 +141,18 @@ impl Walk {
                 unit,
                 base,
                 files: &unit_files,
-                owner: owners.last().map(|(_, owner)| owner),
+                owner: owners.last().map(|(_, owner)| *owner),
             };
             let scope = self.die(&context, die, parent)?;
             if let Some(is_type) = match die.tag() {
                 gimli::DW_TAG_structure_type | gimli::DW_TAG_union_type => Some(true),
                 gimli::DW_TAG_namespace => Some(false),
                 _ => None,
-            } && let Some(name) = context.name(die)?
+            } && let Some(name) = context.text(die, gimli::DW_AT_name)?
             {
-                owners.push((depth, Owner { name, is_type }));
+                let known = &mut self.raw.declared.owners;
+                owners.push((depth, known.len() as OwnerNumber));
+                known.push(Owner { name, is_type });
             }
             scopes.push((depth, scope));
         }
@@ -190,7 +160,7 @@ impl Walk {
     }
 
     /// Reads the line program; gives the unit's files by index.
-    fn lines(&mut self, unit: UnitRef<Slice>) -> gimli::Result<Vec<Option<Arc<str>>>> {
+    fn lines(&mut self, unit: UnitRef<Slice>) -> gimli::Result<Vec<Option<FileNumber>>> {
         let Some(program) = unit.line_program.clone() else {
             return Ok(Vec::new());
         };
@@ -199,70 +169,56 @@ impl Walk {
             None => String::new(),
         };
         let header = program.header().clone();
-        let mut names: Vec<Option<String>> = Vec::new();
+        let mut numbers: Vec<Option<FileNumber>> = Vec::new();
         // Files are numbered from 1 up to DWARF 4 and from 0 from 5 on.
         let count = header.file_names().len() as u64;
         for index in 0..=count {
-            let name = match header.file(index) {
+            numbers.push(match header.file(index) {
                 None => None,
                 Some(file) => {
-                    let path = unit
-                        .attr_string(file.path_name())?
-                        .to_string_lossy()
-                        .into_owned();
+                    let path = unit.attr_string(file.path_name())?.to_string_lossy();
                     let inside = match file.directory(&header) {
-                        Some(dir) => unit.attr_string(dir)?.to_string_lossy().into_owned(),
-                        None => String::new(),
+                        Some(dir) => unit.attr_string(dir)?.to_string_lossy(),
+                        None => "".into(),
                     };
                     let whole = paths::join(&directory, &paths::join(&inside, &path));
-                    Some(paths::shown(&whole, &directory).to_owned())
+                    Some(self.file_number(paths::shown(&whole, &directory)))
                 }
-            };
-            names.push(name);
+            });
         }
-        let numbers: Vec<u32> = names
-            .iter()
-            .map(|name| name.as_ref().map_or(0, |name| self.file_number(name)))
-            .collect();
         let mut rows = program.rows();
-        let mut sequence: Vec<Row> = Vec::new();
+        let mut sequence = self.rows.len();
         while let Some((_, row)) = rows.next_row()? {
-            let index = row.file_index() as usize;
-            sequence.push(Row {
+            let file = numbers.get(row.file_index() as usize).copied().flatten();
+            self.rows.push(Row {
                 addr: row.address(),
                 end: row.end_sequence(),
-                file: numbers.get(index).copied().unwrap_or(0),
+                file: file.unwrap_or(0),
                 line: row.line().map_or(0, |line| line.get() as u32),
             });
             if row.end_sequence() {
                 // Code that the linker dropped keeps its line program, at address 0.
-                if sequence.first().is_some_and(|first| first.addr != 0) {
-                    self.rows.append(&mut sequence);
+                if self.rows.get(sequence).is_some_and(|first| first.addr == 0) {
+                    self.rows.truncate(sequence);
                 }
-                sequence.clear();
+                sequence = self.rows.len();
             }
         }
-        Ok(names
-            .into_iter()
-            .map(|name| name.map(|name| self.share(name)))
-            .collect())
+        // A sequence without an end.
+        self.rows.truncate(sequence);
+        Ok(numbers)
     }
 
-    fn file_number(&mut self, name: &str) -> u32 {
+    fn file_number(&mut self, name: &str) -> FileNumber {
         if let Some(number) = self.file_numbers.get(name) {
             return *number;
         }
-        let number = self.files.len() as u32;
-        self.files.push(name.into());
-        self.file_numbers.insert(name.to_owned(), number);
+        let files = &mut self.raw.declared.files;
+        let number = files.len() as FileNumber;
+        let name: Arc<str> = name.into();
+        files.push(Arc::clone(&name));
+        self.file_numbers.insert(name, number);
         number
-    }
-
-    fn share(&mut self, name: String) -> Arc<str> {
-        self.shared
-            .entry(name)
-            .or_insert_with_key(|name| name.as_str().into())
-            .clone()
     }
 
     /// The number of the type at a section offset, reserved if it has not been read yet.
@@ -427,55 +383,59 @@ impl Walk {
 
     fn subprogram<'d>(&mut self, cx: &Context<'_, 'd>, die: &Die<'d>) -> gimli::Result<Scope> {
         let offset = cx.base + die.offset().0;
-        let declaration = Declaration {
-            name: cx.name(die)?.map(|name| match cx.owner {
-                // A method is named with its type, a closure with the function around it.
-                Some(owner) if owner.is_type || name.starts_with('{') => {
-                    format!("{}::{name}", owner.name)
-                }
-                _ => name,
-            }),
-            linkage: cx.string(die, gimli::DW_AT_linkage_name)?,
+        let name = cx.text(die, gimli::DW_AT_name)?;
+        self.raw.declared.push(Declaration {
+            at: offset,
+            name: name.map(|name| (name, cx.owner)),
+            linkage: cx.text(die, gimli::DW_AT_linkage_name)?,
             file: cx.file(die, gimli::DW_AT_decl_file),
             line: cx.number(die, gimli::DW_AT_decl_line),
             origin: cx
                 .reference(die, gimli::DW_AT_abstract_origin)
                 .or_else(|| cx.reference(die, gimli::DW_AT_specification)),
-        };
-        self.declarations.insert(offset, declaration);
-        let ranges = cx.ranges(die)?;
-        let Some((low, _)) = ranges.first().copied() else {
+        });
+        let ranges = self.ranges(cx, die)?;
+        let Some((low, _)) = self.raw.ranges.get(ranges.start).copied() else {
             return Ok(Scope::Function { concrete: false });
         };
-        self.functions.push(RawFunction {
+        let none = |len| len..len;
+        self.raw.functions.push(RawFunction {
             unit: cx.base,
             die: offset,
             low,
             ranges,
-            arguments: Vec::new(),
-            inlined: Vec::new(),
+            arguments: none(self.raw.arguments.len()),
+            inlined: none(self.raw.inlined.len()),
         });
         Ok(Scope::Function { concrete: true })
     }
 
+    /// Puts the code of an entry into the long list.
+    fn ranges<'d>(&mut self, cx: &Context<'_, 'd>, die: &Die<'d>) -> gimli::Result<Range<usize>> {
+        let start = self.raw.ranges.len();
+        cx.each_range(die, |range| self.raw.ranges.push(range))?;
+        Ok(start..self.raw.ranges.len())
+    }
+
     fn inlined<'d>(&mut self, cx: &Context<'_, 'd>, die: &Die<'d>) -> gimli::Result<()> {
-        let ranges = cx.ranges(die)?;
-        let Some(first) = ranges.iter().map(|(low, _)| *low).min() else {
+        let ranges = self.ranges(cx, die)?;
+        let code = self.raw.ranges.get(ranges.clone()).unwrap_or_default();
+        let Some(first) = code.iter().map(|(low, _)| *low).min() else {
             return Ok(());
         };
         let entry = match die.attr_value(gimli::DW_AT_entry_pc) {
             Some(value) => cx.unit.attr_address(value)?.unwrap_or(first),
             None => first,
         };
-        let call = RawInlined {
-            origin: cx.reference(die, gimli::DW_AT_abstract_origin),
-            call_file: cx.file(die, gimli::DW_AT_call_file),
-            call_line: cx.number(die, gimli::DW_AT_call_line),
-            entry,
-            ranges,
-        };
-        if let Some(function) = self.functions.last_mut() {
-            function.inlined.push(call);
+        if let Some(function) = self.raw.functions.last_mut() {
+            self.raw.inlined.push(RawInlined {
+                origin: cx.reference(die, gimli::DW_AT_abstract_origin),
+                call_file: cx.file(die, gimli::DW_AT_call_file),
+                call_line: cx.number(die, gimli::DW_AT_call_line),
+                entry,
+                ranges,
+            });
+            function.inlined.end = self.raw.inlined.len();
         }
         Ok(())
     }
@@ -489,92 +449,26 @@ impl Walk {
         let Scope::Function { concrete } = parent else {
             return Ok(());
         };
-        let name = cx.name(die)?;
-        if let Some(name) = &name {
-            self.parameters
-                .insert(cx.base + die.offset().0, name.clone());
+        let name = cx.text(die, gimli::DW_AT_name)?;
+        if let Some(name) = name {
+            let at = cx.base + die.offset().0;
+            self.raw.declared.push_parameter(at, name);
         }
         if !concrete {
             return Ok(());
         }
-        if let Some(function) = self.functions.last_mut() {
-            let origin = cx.reference(die, gimli::DW_AT_abstract_origin);
-            let location = cx.location_at(die, function.low)?;
-            function.arguments.push((name, origin, location));
+        if let Some(function) = self.raw.functions.last_mut() {
+            self.raw.arguments.push(RawArgument {
+                name,
+                origin: cx.reference(die, gimli::DW_AT_abstract_origin),
+                location: cx.location_at(die, function.low)?,
+            });
+            function.arguments.end = self.raw.arguments.len();
         }
         Ok(())
     }
 
-    /// Follows declarations to a name, a file and a line.
-    fn declared(&self, die: usize) -> Declaration {
-        let mut found = Declaration::default();
-        let mut next = Some(die);
-        for _ in 0..8 {
-            let Some(here) = next.and_then(|offset| self.declarations.get(&offset)) else {
-                break;
-            };
-            found.name = found.name.or_else(|| here.name.clone());
-            found.linkage = found.linkage.or_else(|| here.linkage.clone());
-            found.file = found.file.or_else(|| here.file.clone());
-            found.line = found.line.or(here.line);
-            next = here.origin;
-        }
-        found
-    }
-
     fn finish(mut self) -> Tables {
-        let raw = std::mem::take(&mut self.functions);
-        let mut functions = Vec::with_capacity(raw.len());
-        let mut inlinable: BTreeMap<usize, (String, Declaration)> = BTreeMap::new();
-        for function in raw {
-            let declared = self.declared(function.die);
-            let arguments = function
-                .arguments
-                .into_iter()
-                .map(|(name, origin, location)| Argument {
-                    name: name
-                        .or_else(|| self.parameters.get(&origin?).cloned())
-                        .unwrap_or_default(),
-                    location,
-                })
-                .collect();
-            let inlined = function
-                .inlined
-                .into_iter()
-                .map(|call| {
-                    // One function is inlined in many places: its name is made once.
-                    let origin = call.origin.unwrap_or(usize::MAX);
-                    let (name, declared) = inlinable.entry(origin).or_insert_with(|| {
-                        let declared = self.declared(origin);
-                        (shown_name(&declared), declared)
-                    });
-                    InlinedCall {
-                        name: name.clone(),
-                        decl_file: declared.file.clone(),
-                        decl_line: declared.line,
-                        call_file: call.call_file,
-                        call_line: call.call_line,
-                        entry: call.entry,
-                        ranges: call.ranges,
-                    }
-                })
-                .collect();
-            functions.push(Function {
-                unit: function.unit,
-                die: function.die,
-                low: function.low,
-                high: function
-                    .ranges
-                    .first()
-                    .map_or(function.low, |(_, high)| *high),
-                ranges: function.ranges,
-                name: shown_name(&declared),
-                decl_file: declared.file,
-                decl_line: declared.line,
-                arguments,
-                inlined,
-            });
-        }
         for ty in &mut self.types {
             if let Kind::Array { count, .. } = &mut ty.kind
                 && *count == u64::MAX
@@ -583,20 +477,11 @@ impl Walk {
             }
         }
         Tables {
-            lines: Lines::new(self.rows, self.files),
-            functions: Functions::new(functions),
+            lines: Lines::new(self.rows, self.raw.declared.files.clone()),
+            functions: Functions::new(self.raw),
             types: TypeTable::new(self.types),
             damage: None,
         }
-    }
-}
-
-/// The name as the symbol table shows it, so that both agree.
-fn shown_name(declared: &Declaration) -> String {
-    match (&declared.linkage, &declared.name) {
-        (Some(linkage), _) => symbols::short(linkage),
-        (None, Some(name)) => symbols::without_inner_paths(name),
-        (None, None) => String::new(),
     }
 }
 
@@ -604,33 +489,43 @@ fn shown_name(declared: &Declaration) -> String {
 pub struct Context<'a, 'd> {
     pub unit: UnitRef<'a, Slice<'d>>,
     pub base: usize,
-    pub files: &'a [Option<Arc<str>>],
-    pub owner: Option<&'a Owner>,
+    pub files: &'a [Option<FileNumber>],
+    pub owner: Option<OwnerNumber>,
 }
 
 impl<'d> Context<'_, 'd> {
-    fn string(&self, die: &Die<'d>, at: gimli::DwAt) -> gimli::Result<Option<String>> {
+    /// The bytes of a string attribute, and where they are.
+    fn found(&self, die: &Die<'d>, at: gimli::DwAt) -> gimli::Result<Option<(Slice<'d>, Text)>> {
+        let in_str = |offset: gimli::DebugStrOffset| {
+            let bytes = self.unit.string(offset)?;
+            Ok(Some((bytes, Text::Str(offset.0))))
+        };
         match die.attr_value(at) {
             None => Ok(None),
-            Some(AttributeValue::String(text)) => Ok(Some(text.to_string_lossy().into_owned())),
-            Some(AttributeValue::DebugStrRef(offset)) => {
-                let text = self.unit.string(offset)?;
-                Ok(Some(text.to_string_lossy().into_owned()))
+            Some(AttributeValue::String(text)) => {
+                let start = *self.unit.dwarf.debug_info.reader();
+                Ok(Some((text, Text::Info(text.offset_from(start)))))
             }
+            Some(AttributeValue::DebugStrRef(offset)) => in_str(offset),
             Some(AttributeValue::DebugStrOffsetsIndex(index)) => {
-                let text = self.unit.string(self.unit.string_offset(index)?)?;
-                Ok(Some(text.to_string_lossy().into_owned()))
+                in_str(self.unit.string_offset(index)?)
             }
             Some(AttributeValue::DebugLineStrRef(offset)) => {
-                let text = self.unit.line_string(offset)?;
-                Ok(Some(text.to_string_lossy().into_owned()))
+                let bytes = self.unit.line_string(offset)?;
+                Ok(Some((bytes, Text::LineStr(offset.0))))
             }
             Some(_) => Ok(None),
         }
     }
 
+    /// Where a string attribute is, which is known to be there.
+    fn text(&self, die: &Die<'d>, at: gimli::DwAt) -> gimli::Result<Option<Text>> {
+        Ok(self.found(die, at)?.map(|(_, text)| text))
+    }
+
     pub fn name(&self, die: &Die<'d>) -> gimli::Result<Option<String>> {
-        self.string(die, gimli::DW_AT_name)
+        let found = self.found(die, gimli::DW_AT_name)?;
+        Ok(found.map(|(bytes, _)| bytes.to_string_lossy().into_owned()))
     }
 
     fn number(&self, die: &Die<'d>, at: gimli::DwAt) -> Option<u32> {
@@ -646,24 +541,23 @@ impl<'d> Context<'_, 'd> {
         }
     }
 
-    fn file(&self, die: &Die<'d>, at: gimli::DwAt) -> Option<Arc<str>> {
+    fn file(&self, die: &Die<'d>, at: gimli::DwAt) -> Option<FileNumber> {
         let index = match die.attr_value(at)? {
             AttributeValue::FileIndex(index) => index,
             value => value.udata_value()?,
         };
-        self.files.get(usize::try_from(index).ok()?)?.clone()
+        *self.files.get(usize::try_from(index).ok()?)?
     }
 
-    /// The code of an entry; empty if it has none, or if the linker dropped it.
-    pub fn ranges(&self, die: &Die<'d>) -> gimli::Result<Vec<(u64, u64)>> {
-        let mut found = Vec::new();
+    /// The code of an entry; none if it has none, or if the linker dropped it.
+    pub fn each_range(&self, die: &Die<'d>, mut take: impl FnMut((u64, u64))) -> gimli::Result<()> {
         let mut ranges = self.unit.die_ranges(die)?;
         while let Some(range) = ranges.next()? {
             if range.begin != 0 && range.begin < range.end {
-                found.push((range.begin, range.end));
+                take((range.begin, range.end));
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Where a parameter is when the code at `pc` is reached.

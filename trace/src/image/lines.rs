@@ -1,5 +1,7 @@
 //! The line table: address to file and line.
 
+use std::sync::Arc;
+
 /// A place in a source file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceLine<'a> {
@@ -22,11 +24,11 @@ pub struct Row {
 #[derive(Debug, Default)]
 pub struct Lines {
     rows: Vec<Row>,
-    files: Vec<Box<str>>,
+    files: Vec<Arc<str>>,
 }
 
 impl Lines {
-    pub fn new(mut rows: Vec<Row>, files: Vec<Box<str>>) -> Lines {
+    pub fn new(mut rows: Vec<Row>, files: Vec<Arc<str>>) -> Lines {
         // An end row sorts before the sequence that begins at the same address.
         rows.sort_by_key(|row| (row.addr, !row.end));
         Lines { rows, files }

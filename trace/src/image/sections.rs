@@ -3,12 +3,24 @@
 //! Only what is read later is kept: of a Linux kernel's 600 MB some 200, for the relocations that it
 //! carries along are of no use once it is linked.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use gimli::{EndianSlice, LittleEndian};
 use object::{Object, ObjectSection, ReadRef};
 
 pub type Slice<'a> = EndianSlice<'a, LittleEndian>;
+
+/// A string of the debug sections, by where it begins.
+#[derive(Clone, Copy, Debug)]
+pub enum Text {
+    /// In `.debug_str`.
+    Str(usize),
+    /// In `.debug_line_str`.
+    LineStr(usize),
+    /// Written out in `.debug_info`.
+    Info(usize),
+}
 
 /// The sections that hold DWARF, by name.
 #[derive(Debug, Default)]
@@ -39,5 +51,17 @@ impl Sections {
     /// The DWARF in them.
     pub fn dwarf(&self) -> gimli::Result<gimli::Dwarf<Slice<'_>>> {
         gimli::Dwarf::load(|id| Ok(EndianSlice::new(self.get(id.name()), LittleEndian)))
+    }
+
+    /// Up to its zero byte.
+    pub fn text(&self, text: Text) -> Cow<'_, str> {
+        let (section, start) = match text {
+            Text::Str(at) => (".debug_str", at),
+            Text::LineStr(at) => (".debug_line_str", at),
+            Text::Info(at) => (".debug_info", at),
+        };
+        let rest = self.get(section).get(start..).unwrap_or_default();
+        let bytes = rest.split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(bytes)
     }
 }

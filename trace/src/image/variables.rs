@@ -161,8 +161,9 @@ fn search<'d>(
 }
 
 fn covers<'d>(cx: &Context<'_, 'd>, die: &super::dwarf::Die<'d>, at: u64) -> gimli::Result<bool> {
-    let ranges = cx.ranges(die)?;
-    Ok(ranges.iter().any(|(low, high)| (*low..*high).contains(&at)))
+    let mut covered = false;
+    cx.each_range(die, |(low, high)| covered |= (low..high).contains(&at))?;
+    Ok(covered)
 }
 
 /// The name of an entry, or of the abstract one that it is an instance of.
