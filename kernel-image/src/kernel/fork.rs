@@ -171,7 +171,7 @@ fn copy_process(args: &KernelCloneArgs) -> Result<TaskRef, i32> {
     } else {
         p.flags.and_not(PF_KTHREAD);
     }
-    if let Some(name) = args.name {
+    if let Some(name) = &args.name {
         p.set_comm(name);
     }
     rcu_copy_process(p);
@@ -265,7 +265,7 @@ fn thread_args(r#fn: ThreadFn, fn_arg: VoidPtr, flags: u64) -> KernelCloneArgs {
 pub fn kernel_thread(
     r#fn: ThreadFn,
     arg: VoidPtr,
-    name: Option<&'static [u8; TASK_COMM_LEN]>,
+    name: Option<[u8; TASK_COMM_LEN]>,
     flags: u64,
 ) -> i32 {
     kernel_clone(&KernelCloneArgs {

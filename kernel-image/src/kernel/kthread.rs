@@ -2,9 +2,8 @@
 //!
 //! Linux: `kernel/kthread.c` (v6.8).
 //! Kept: the request list and kthreadd's loop, the new thread's first sleep, binding of an inactive
-//! thread, parking, stopping; `worker`: threads that run works. Left out: memory nodes, freezer, blkcg;
-//! waits are not killable (no signals). Differs: the request lives on the creator's stack throughout, since the
-//! creator always waits.
+//! thread, parking, stopping; `worker`: threads that run works. Left out: memory nodes, freezer, blkcg.
+//! Differs: requests are used again instead of freed; a full name has at most 63 bytes.
 //! Locks: `kthread_create_lock` for the list; a thread's `pi_lock` while it is bound.
 
 extern crate alloc;
@@ -14,7 +13,6 @@ pub mod worker;
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::thread_info::TIF_NOTIFY_SIGNAL;
 use crate::fence::shared::Shared;
-use crate::fence::stack_pinned::StackObject;
 use crate::fence::void::{VoidCell, VoidPtr};
 use crate::include::linux::completion::Completion;
 use crate::include::linux::cpumask::{Cpumask, cpu_possible_mask};
@@ -36,16 +34,19 @@ use crate::include::trace::events::sched::{
 };
 use crate::kernel::exit::do_exit;
 use crate::kernel::fork::kernel_thread;
-use crate::kernel::sched::completion::{complete, complete_all, wait_for_completion};
+use crate::kernel::sched::completion::{
+    complete, complete_all, wait_for_completion, wait_for_completion_killable,
+};
 use crate::kernel::sched::core::affinity::do_set_cpus_allowed;
 use crate::kernel::sched::core::{
     SchedParam, sched_setscheduler_nocheck, schedule, schedule_preempt_disabled,
     set_cpus_allowed_ptr, wait_task_inactive, wake_up_process, wake_up_state,
 };
-use crate::{WARN_ON, intrusive_adapter, stack_pinned};
+use crate::lib::string::as_str;
+use crate::{WARN_ON, intrusive_adapter};
 use alloc::boxed::Box;
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use worker::{
     KthreadWork, KthreadWorker, kthread_cancel_work_sync, kthread_create_worker,
@@ -58,6 +59,48 @@ pub const KTHREAD_IS_PER_CPU: u64 = 1 << 0;
 pub const KTHREAD_SHOULD_STOP: u64 = 1 << 1;
 /// Asked to stand aside.
 pub const KTHREAD_SHOULD_PARK: u64 = 1 << 2;
+
+/// Bytes of a full name, with the NUL: what /proc/PID/comm has room for. (Linux allocates the name.)
+const FULL_NAME_LEN: usize = 64;
+
+/// A full name, NUL-terminated; written by its owner alone.
+struct FullName([Shared<u8>; FULL_NAME_LEN]);
+
+impl FullName {
+    const fn new() -> FullName {
+        FullName([const { Shared::new(0) }; FULL_NAME_LEN])
+    }
+
+    fn set(&self, name: fmt::Arguments<'_>) {
+        struct Writer<'a>(&'a FullName, usize);
+        impl fmt::Write for Writer<'_> {
+            fn write_str(&mut self, s: &str) -> fmt::Result {
+                for &byte in s.as_bytes() {
+                    // What does not fit is dropped.
+                    if self.1 < FULL_NAME_LEN - 1 {
+                        self.0.0[self.1].set(byte);
+                        self.1 += 1;
+                    }
+                }
+                Ok(())
+            }
+        }
+        let mut writer = Writer(self, 0);
+        // It cannot fail.
+        let _ = fmt::Write::write_fmt(&mut writer, name);
+        self.0[writer.1].set(0);
+    }
+
+    fn get(&self) -> [u8; FULL_NAME_LEN] {
+        core::array::from_fn(|at| self.0[at].get())
+    }
+
+    /// As much of it as a task's name holds.
+    fn comm(&self) -> [u8; TASK_COMM_LEN] {
+        let full = self.get();
+        CommBuf::format(format_args!("{}", as_str(&full)))
+    }
+}
 
 /// What makes a task a kernel thread.
 #[doc(alias = "kthread")]
@@ -73,6 +116,8 @@ pub struct Kthread {
     pub threadfn: Shared<Option<ThreadFn>>,
     /// With which argument; written once, before it runs.
     pub data: VoidCell,
+    /// Its name as it was asked for; `comm` may have only the first part of it.
+    full_name: FullName,
     /// Fires when it has parked.
     pub parked: Completion,
     /// Fires when it has ended.
@@ -87,12 +132,14 @@ impl Kthread {
             result: Shared::new(-EINTR),
             threadfn: Shared::new(None),
             data: VoidCell::new(VoidPtr::NULL),
+            full_name: FullName::new(),
             parked: Completion::new(),
             exited: Completion::new(),
         }
     }
 
     fn reset(&self) {
+        self.full_name.set(format_args!(""));
         self.flags.store(0, Ordering::Relaxed);
         self.cpu.set(0);
         self.result.set(-EINTR);
@@ -107,22 +154,22 @@ impl Kthread {
     }
 }
 
-/// A request to kthreadd; on the creator's stack.
+/// A request to kthreadd. Not on the creator's stack, because a creator that is killed does not wait for the end of
+/// it; the last who has to do with it lays it aside for the next request.
 #[doc(alias = "kthread_create_info")]
 struct KthreadCreateInfo {
-    name: [u8; TASK_COMM_LEN],
-    threadfn: ThreadFn,
-    data: VoidPtr,
+    full_name: FullName,
+    threadfn: Shared<Option<ThreadFn>>,
+    /// Written before the request is queued.
+    data: VoidCell,
     result: Shared<Option<TaskRef>>,
     error: Shared<i32>,
     done: Completion,
+    /// The one of the two sides that took it first: the other one has been told, or is gone (Linux takes the
+    /// pointer to `done` out of the request instead).
+    taken: AtomicBool,
+    /// In the list of requests, or of those laid aside.
     list: ListHead,
-}
-
-impl StackObject for KthreadCreateInfo {
-    fn quiescent(&self) -> bool {
-        list_empty(&self.list) && self.done.quiescent()
-    }
 }
 
 intrusive_adapter!(
@@ -131,6 +178,8 @@ intrusive_adapter!(
 
 static kthread_create_lock: RawSpinlock = RawSpinlock::new();
 static kthread_create_list: ListHead = ListHead::new();
+/// Requests for the next creators; under the same lock.
+static free_requests: ListHead = ListHead::new();
 /// The task that makes all kernel threads, pid 2.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
 #[unsafe(no_mangle)]
@@ -199,13 +248,71 @@ pub fn kthread_exited(p: TaskRef) {
     }
 }
 
+/// The name of a kernel thread as it was asked for, or of another task as it is.
+pub fn get_kthread_comm(tsk: TaskRef) -> [u8; FULL_NAME_LEN] {
+    let full = tsk
+        .worker_private
+        .get()
+        .map(|kthread| kthread.full_name.get());
+    full.filter(|full| full[0] != 0)
+        .unwrap_or_else(|| core::array::from_fn(|at| tsk.comm.get(at).map_or(0, Shared::get)))
+}
+
+/// What a kernel thread was given to work with.
+pub fn kthread_data(task: TaskRef) -> VoidPtr {
+    to_kthread(task).data.get()
+}
+
+/// Lays a request aside; nobody looks at it any more.
+fn free_request(create: &'static KthreadCreateInfo) {
+    let _guard = kthread_create_lock.lock();
+    list_add_tail(&create.list, &free_requests);
+}
+
+/// A request, new or used before.
+fn alloc_request() -> &'static KthreadCreateInfo {
+    let used = {
+        let _guard = kthread_create_lock.lock();
+        let used = CreateLink::first(&free_requests);
+        if let Some(create) = used {
+            list_del_init(&create.list);
+        }
+        used
+    };
+    let create = used.unwrap_or_else(|| {
+        Box::leak(Box::new(KthreadCreateInfo {
+            full_name: FullName::new(),
+            threadfn: Shared::new(None),
+            data: VoidCell::new(VoidPtr::NULL),
+            result: Shared::new(None),
+            error: Shared::new(0),
+            done: Completion::new(),
+            taken: AtomicBool::new(false),
+            list: ListHead::new(),
+        }))
+    });
+    create.result.set(None);
+    create.error.set(0);
+    create.done.reinit();
+    create.taken.store(false, Ordering::Relaxed);
+    create
+}
+
 /// The first function of every kernel thread.
 extern "C" fn kthread(create: VoidPtr) -> i32 {
     let create = create.get::<KthreadCreateInfo>();
     let task = current();
     let self_ = to_kthread(task);
-    let (threadfn, data) = (create.threadfn, create.data);
-    self_.threadfn.set(Some(threadfn));
+    let (threadfn, data) = (create.threadfn.get(), create.data.get());
+    // The creator was killed, and is gone: nobody wants this thread.
+    if create.taken.swap(true, Ordering::AcqRel) {
+        free_request(create);
+        kthread_exit(-EINTR);
+    }
+    self_
+        .full_name
+        .set(format_args!("{}", as_str(&create.full_name.get())));
+    self_.threadfn.set(threadfn);
     self_.data.set(data);
     // Whatever kthreadd has been made: threads start ordinary, and on any CPU. Usually nothing changes.
     sched_setscheduler_nocheck(task, SCHED_NORMAL, &SchedParam::default());
@@ -220,7 +327,7 @@ extern "C" fn kthread(create: VoidPtr) -> i32 {
     preempt_enable();
 
     let mut ret = -EINTR;
-    if !self_.test(KTHREAD_SHOULD_STOP) {
+    if let Some(threadfn) = threadfn.filter(|_| !self_.test(KTHREAD_SHOULD_STOP)) {
         __kthread_parkme(self_);
         ret = threadfn(data);
     }
@@ -231,46 +338,55 @@ fn create_kthread(create: &'static KthreadCreateInfo) {
     let pid = kernel_thread(
         kthread,
         VoidPtr::new(create),
-        Some(&create.name),
+        Some(create.full_name.comm()),
         CLONE_FS | CLONE_FILES | SIGCHLD as u64,
     );
     if pid < 0 {
+        if create.taken.swap(true, Ordering::AcqRel) {
+            free_request(create);
+            return;
+        }
         create.error.set(pid);
         complete(&create.done);
     }
 }
 
-/// Asks kthreadd for a thread; it sleeps until it is woken for the first time.
+/// Asks kthreadd for a thread; it sleeps until it is woken for the first time (`__kthread_create_on_node`).
 ///
 /// # Context
 /// May sleep.
 /// # Returns
-/// The thread, or an error number.
+/// The thread, or an error number: -EINTR if the caller is killed before kthreadd has come to it.
 #[inline(never)]
 pub fn kthread_create(
     threadfn: ThreadFn,
     data: VoidPtr,
     name: fmt::Arguments<'_>,
 ) -> Result<TaskRef, i32> {
-    stack_pinned!(let create = KthreadCreateInfo {
-        name: CommBuf::format(name),
-        threadfn,
-        data,
-        result: Shared::new(None),
-        error: Shared::new(0),
-        done: Completion::new(),
-        list: ListHead::new(),
-    });
+    let create = alloc_request();
+    create.full_name.set(name);
+    create.threadfn.set(Some(threadfn));
+    create.data.set(data);
     {
         let _guard = kthread_create_lock.lock();
         list_add_tail(&create.list, &kthread_create_list);
     }
     wake_up_process(kthreadd_task.get().expect("no kthreadd yet"));
-    wait_for_completion(&create.done);
-    create.result.get().ok_or(match create.error.get() {
+    // Killable, because kthreadd may be waiting for memory that only the caller's end sets free.
+    if wait_for_completion_killable(&create.done) != 0 {
+        // Whoever comes to the request finds nobody, and clears away.
+        if !create.taken.swap(true, Ordering::AcqRel) {
+            return Err(-EINTR);
+        }
+        // Somebody is about to complete it.
+        wait_for_completion(&create.done);
+    }
+    let thread = create.result.get().ok_or(match create.error.get() {
         0 => -ENOMEM,
         error => error,
-    })
+    });
+    free_request(create);
+    thread
 }
 
 /// Creates a thread and lets it run.

@@ -2,8 +2,8 @@
 //!
 //! Linux: `kernel/smpboot.c` (v6.8). Kept: the thread's loop with its states, creation (bound, parked),
 //! registration at the head of the list, unparking in list order, parking in the other, unregistering.
-//! Left out: nothing. Differs: what a thread knows of itself stays for the next one of its kind and CPU.
-//! Locks: the hotplug lock, then `smpboot_threads_lock`.
+//! Left out: nothing. Differs: what a thread knows of itself is used again, not freed.
+//! Locks: the hotplug lock, then `smpboot_threads_lock`; `free_tds_lock`, a leaf.
 
 extern crate alloc;
 
@@ -14,7 +14,7 @@ use crate::fence::shared::Shared;
 use crate::fence::void::VoidPtr;
 use crate::include::linux::cpumask::{NR_CPUS, cpu_online, cpu_online_mask, cpu_possible_mask};
 use crate::include::linux::errno::ENOMEM;
-use crate::include::linux::list::{ListHead, links_reverse, list_add, list_del};
+use crate::include::linux::list::{ListHead, links_reverse, list_add, list_del, list_del_init};
 use crate::include::linux::mutex::Mutex;
 use crate::include::linux::preempt::{preempt_disable, preempt_enable, preempt_enable_no_resched};
 use crate::include::linux::sched::task::{get_task_struct, put_task_struct};
@@ -22,6 +22,7 @@ use crate::include::linux::sched::{
     __set_current_state, TASK_INTERRUPTIBLE, TASK_PARKED, TASK_RUNNING, TaskRef, set_current_state,
 };
 use crate::include::linux::smpboot::{HotplugThreadLink, SmpHotplugThread};
+use crate::include::linux::spinlock::RawSpinlock;
 use crate::kernel::cpu::{cpus_read_lock, cpus_read_unlock};
 use crate::kernel::fork::fork_idle;
 use crate::kernel::kthread::{
@@ -29,7 +30,7 @@ use crate::kernel::kthread::{
     kthread_should_stop, kthread_stop, kthread_unpark,
 };
 use crate::kernel::sched::core::{schedule, wait_task_inactive};
-use crate::{BUG_ON, WARN_ON};
+use crate::{BUG_ON, WARN_ON, intrusive_adapter};
 use alloc::boxed::Box;
 
 static idle_threads: PerCpu<Shared<Option<TaskRef>>> =
@@ -68,18 +69,57 @@ enum HpThreadStatus {
     Parked = 2,
 }
 
-/// What a per-CPU thread knows of itself.
+/// What a per-CPU thread knows of itself. Written before the thread exists, the status by itself.
 #[doc(alias = "smpboot_thread_data")]
 struct SmpbootThreadData {
-    cpu: u32,
+    cpu: Shared<u32>,
     status: Shared<HpThreadStatus>,
-    ht: &'static SmpHotplugThread,
+    ht: Shared<Option<&'static SmpHotplugThread>>,
+    /// In the list of those that are free.
+    free: ListHead,
+}
+
+intrusive_adapter!(
+    /// Free ones by their link.
+    FreeLink = SmpbootThreadData { free: ListHead });
+
+/// What ended threads have given back for the next ones.
+static free_tds: ListHead = ListHead::new();
+static free_tds_lock: RawSpinlock = RawSpinlock::new();
+
+fn alloc_td(cpu: u32, ht: &'static SmpHotplugThread) -> &'static SmpbootThreadData {
+    let used = {
+        let _guard = free_tds_lock.lock_irqsave();
+        let used = FreeLink::first(&free_tds);
+        if let Some(td) = used {
+            list_del_init(&td.free);
+        }
+        used
+    };
+    let td = used.unwrap_or_else(|| {
+        Box::leak(Box::new(SmpbootThreadData {
+            cpu: Shared::new(0),
+            status: Shared::new(HpThreadStatus::None),
+            ht: Shared::new(None),
+            free: ListHead::new(),
+        }))
+    });
+    td.cpu.set(cpu);
+    td.status.set(HpThreadStatus::None);
+    td.ht.set(Some(ht));
+    td
+}
+
+fn free_td(td: &'static SmpbootThreadData) {
+    let _guard = free_tds_lock.lock_irqsave();
+    list_add(&td.free, &free_tds);
 }
 
 /// The loop of every per-CPU thread: one thing at a time, then all questions again.
 extern "C" fn smpboot_thread_fn(data: VoidPtr) -> i32 {
     let td = data.get::<SmpbootThreadData>();
-    let ht = td.ht;
+    let cpu = td.cpu.get();
+    let ht = td.ht.get().expect("a thread of some kind");
     loop {
         set_current_state(TASK_INTERRUPTIBLE);
         preempt_disable();
@@ -87,29 +127,30 @@ extern "C" fn smpboot_thread_fn(data: VoidPtr) -> i32 {
             __set_current_state(TASK_RUNNING);
             preempt_enable();
             if let (Some(cleanup), true) = (ht.cleanup, td.status.get() != HpThreadStatus::None) {
-                cleanup(td.cpu, cpu_online(td.cpu));
+                cleanup(cpu, cpu_online(cpu));
             }
+            free_td(td);
             return 0;
         }
         if kthread_should_park() {
             __set_current_state(TASK_RUNNING);
             preempt_enable();
             if let (Some(park), HpThreadStatus::Active) = (ht.park, td.status.get()) {
-                BUG_ON!(td.cpu != raw_smp_processor_id());
-                park(td.cpu);
+                BUG_ON!(cpu != raw_smp_processor_id());
+                park(cpu);
                 td.status.set(HpThreadStatus::Parked);
             }
             kthread_parkme();
             // Parked on another CPU or not: from here on it runs where it belongs.
             continue;
         }
-        BUG_ON!(td.cpu != raw_smp_processor_id());
+        BUG_ON!(cpu != raw_smp_processor_id());
         match td.status.get() {
             HpThreadStatus::None => {
                 __set_current_state(TASK_RUNNING);
                 preempt_enable();
                 if let Some(setup) = ht.setup {
-                    setup(td.cpu);
+                    setup(cpu);
                 }
                 td.status.set(HpThreadStatus::Active);
                 continue;
@@ -118,17 +159,17 @@ extern "C" fn smpboot_thread_fn(data: VoidPtr) -> i32 {
                 __set_current_state(TASK_RUNNING);
                 preempt_enable();
                 if let Some(unpark) = ht.unpark {
-                    unpark(td.cpu);
+                    unpark(cpu);
                 }
                 td.status.set(HpThreadStatus::Active);
                 continue;
             }
             HpThreadStatus::Active => {}
         }
-        if (ht.thread_should_run)(td.cpu) {
+        if (ht.thread_should_run)(cpu) {
             __set_current_state(TASK_RUNNING);
             preempt_enable();
-            (ht.thread_fn)(td.cpu);
+            (ht.thread_fn)(cpu);
         } else {
             preempt_enable_no_resched();
             schedule();
@@ -141,15 +182,14 @@ fn __smpboot_create_thread(ht: &'static SmpHotplugThread, cpu: u32) -> i32 {
     if store.get().is_some() {
         return 0;
     }
-    let td: &'static SmpbootThreadData = Box::leak(Box::new(SmpbootThreadData {
-        cpu,
-        status: Shared::new(HpThreadStatus::None),
-        ht,
-    }));
+    let td = alloc_td(cpu, ht);
     let tsk = match kthread_create_on_cpu(smpboot_thread_fn, VoidPtr::new(td), cpu, ht.thread_comm)
     {
         Ok(tsk) => tsk,
-        Err(error) => return error,
+        Err(error) => {
+            free_td(td);
+            return error;
+        }
     };
     kthread_set_per_cpu(tsk, Some(cpu));
     // It runs as far as its first question, and parks there.

@@ -60,7 +60,7 @@ pub struct KernelCloneArgs {
     /// The signal for the parent.
     pub exit_signal: i32,
     /// The name, for kernel threads that have one from the start.
-    pub name: Option<&'static [u8; super::TASK_COMM_LEN]>,
+    pub name: Option<[u8; super::TASK_COMM_LEN]>,
     /// Whether the child is a kernel thread (`PF_KTHREAD`, with a `Kthread`).
     pub kthread: bool,
     /// Whether the child is an idle task: no pid number is taken.

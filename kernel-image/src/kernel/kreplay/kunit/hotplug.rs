@@ -20,13 +20,14 @@ use crate::include::linux::sched::{
 };
 use crate::include::linux::smpboot::SmpHotplugThread;
 use crate::kernel::cpu::{cpuhp_state_of, write_cpuhp_fail};
+use crate::kernel::kthread::kthread_data;
 use crate::kernel::sched::core::hotplug::{balance_push_callback, sched_smt_present};
 use crate::kernel::sched::core::{SchedAttr, sched_setattr_nocheck, wake_up_process};
 use crate::kernel::sched::sched::cpu_rq;
 use crate::kernel::smpboot::{smpboot_register_percpu_thread, smpboot_unregister_percpu_thread};
 use crate::{
-    KUNIT_ASSERT_TRUE, KUNIT_EXPECT_EQ, KUNIT_EXPECT_FALSE, KUNIT_EXPECT_GT, KUNIT_EXPECT_TRUE,
-    kunit_skip, kunit_test_suite,
+    KUNIT_ASSERT_TRUE, KUNIT_EXPECT_EQ, KUNIT_EXPECT_FALSE, KUNIT_EXPECT_GT, KUNIT_EXPECT_NE,
+    KUNIT_EXPECT_TRUE, kunit_skip, kunit_test_suite,
 };
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
@@ -393,6 +394,27 @@ fn percpu_threads_follow_their_cpu(test: &Kunit) {
     }
 }
 
+/// What ended threads knew of themselves is there for the next ones: nothing is left behind.
+fn a_kind_leaves_nothing_behind(test: &Kunit) {
+    // The sum of where they have it: the order may differ.
+    let mut places = [0u64; 3];
+    for place in &mut places {
+        for cpu in cpu_possible_mask().iter() {
+            PLUG_RUNS.per_cpu(cpu).store(0, Ordering::SeqCst);
+        }
+        KUNIT_EXPECT_EQ!(test, smpboot_register_percpu_thread(&PLUG), 0);
+        for cpu in cpu_online_mask().iter() {
+            let runs = PLUG_RUNS.per_cpu(cpu);
+            KUNIT_EXPECT_TRUE!(test, until(|| runs.load(Ordering::SeqCst) == 1));
+            let task = PLUG_TASKS.per_cpu(cpu).get();
+            *place += task.map_or(0, |task| kthread_data(task).addr() & 0xffff_ffff);
+        }
+        unregister_parked();
+    }
+    KUNIT_EXPECT_NE!(test, places[0], 0);
+    KUNIT_EXPECT_EQ!(test, places, [places[0]; 3]);
+}
+
 kunit_test_suite!(
     /// The suite.
     suite = "cpuhp": [
@@ -403,5 +425,6 @@ kunit_test_suite!(
         a_mask_of_a_dead_cpu_is_widened,
         promises_keep_a_cpu,
         percpu_threads_follow_their_cpu,
+    a_kind_leaves_nothing_behind,
     ]
 );

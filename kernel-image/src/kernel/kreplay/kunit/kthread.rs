@@ -13,20 +13,27 @@ use crate::include::linux::kthread::{
     kthread_parkme, kthread_run, kthread_set_per_cpu, kthread_should_park, kthread_should_stop,
     kthread_stop, kthread_unpark,
 };
+use crate::include::linux::sched::signal::SIGKILL;
 use crate::include::linux::sched::{
     PF_KTHREAD, PF_NO_SETAFFINITY, SCHED_NORMAL, TASK_INTERRUPTIBLE, TASK_PARKED,
     TASK_UNINTERRUPTIBLE, same_task, set_special_state, task_cpu,
 };
+use crate::include::linux::sched::{TASK_COMM_LEN, TaskRef, TasksLink};
+use crate::init::init_task::init_task;
+use crate::kernel::fork::tasklist_lock;
 use crate::kernel::kreplay::common::{compute, wait_for_stop};
-use crate::kernel::kthread::{kthread_is_per_cpu, kthreadd_task};
+use crate::kernel::kthread::{get_kthread_comm, kthread_is_per_cpu, kthreadd_task};
 use crate::kernel::sched::core::{
-    sched_setaffinity, schedule, wait_task_inactive, wake_up_process,
+    sched_set_fifo, sched_setaffinity, schedule, set_cpus_allowed_ptr, wait_task_inactive,
+    wake_up_process,
 };
+use crate::kernel::signal::{allow_signal, flush_signals, send_sig};
+use crate::lib::string::as_str;
 use crate::{
     KUNIT_ASSERT_TRUE, KUNIT_EXPECT_EQ, KUNIT_EXPECT_FALSE, KUNIT_EXPECT_NE, KUNIT_EXPECT_TRUE,
     kunit_skip, kunit_test_suite,
 };
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 static RUNS: AtomicU64 = AtomicU64::new(0);
 
@@ -241,6 +248,88 @@ fn unpark_binds_and_wakes(test: &Kunit) {
     }
 }
 
+fn comm(task: TaskRef) -> [u8; TASK_COMM_LEN] {
+    core::array::from_fn(|at| task.comm[at].get())
+}
+
+/// A name that does not fit into the task is cut there, and kept in full beside it.
+fn has_its_full_name(test: &Kunit) {
+    const LONG: &str = "a_thread_of_a_long_name/with_a_tail";
+    for name in [LONG, "short"] {
+        let thread = kthread_run(says_where, VoidPtr::new(&NAMED), format_args!("{name}"));
+        KUNIT_ASSERT_TRUE!(test, thread.is_ok());
+        let Ok(thread) = thread else { return };
+        let short = &name[..name.len().min(15)];
+        KUNIT_EXPECT_TRUE!(test, as_str(&comm(thread)) == short);
+        KUNIT_EXPECT_TRUE!(test, as_str(&get_kthread_comm(thread)) == name);
+        kthread_stop(thread);
+    }
+    // A task that is no kernel thread has one name.
+    let first = TasksLink::iter(&init_task.tasks).find(|task| task.pid.get() == 1);
+    let name = first.map(|task| get_kthread_comm(task));
+    KUNIT_EXPECT_TRUE!(test, name.is_some_and(|name| as_str(&name) == "init"));
+}
+
+static NAMED: Where = Where::new();
+static UNBORN: AtomicU64 = AtomicU64::new(0);
+/// What the creator that was killed got: 1 for a thread, or the error; 0 until then.
+static KILLED: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn is_never_born(_: VoidPtr) -> i32 {
+    UNBORN.fetch_add(1, Ordering::SeqCst);
+    0
+}
+
+/// Asks for a thread while a fatal signal waits for it.
+extern "C" fn creates_and_is_killed(_: VoidPtr) -> i32 {
+    // Kthreadd is on this CPU and gets no turn before we sleep.
+    sched_set_fifo(current());
+    allow_signal(SIGKILL);
+    send_sig(SIGKILL, current());
+    let created = kthread_create(is_never_born, VoidPtr::NULL, format_args!("unborn"));
+    flush_signals();
+    KILLED.store(created.map_or_else(|error| error, |_| 1), Ordering::SeqCst);
+    wait_for_stop()
+}
+
+/// A creator that is killed does not wait for kthreadd; the thread that it asked for ends before it runs anything, and
+/// the next one who asks gets his.
+fn a_killed_creator_gets_none(test: &Kunit) {
+    let Some(kthreadd) = kthreadd_task.get() else {
+        return;
+    };
+    for cpu in cpu_online_mask().iter() {
+        let creator = kthread_create(creates_and_is_killed, VoidPtr::NULL, format_args!("killed"));
+        KUNIT_ASSERT_TRUE!(test, creator.is_ok());
+        let Ok(creator) = creator else { return };
+        kthread_bind(creator, cpu);
+        KUNIT_EXPECT_TRUE!(test, wait_task_inactive(kthreadd, TASK_INTERRUPTIBLE));
+        KUNIT_EXPECT_EQ!(test, set_cpus_allowed_ptr(kthreadd, &Cpumask::of(cpu)), 0);
+        KILLED.store(0, Ordering::SeqCst);
+        wake_up_process(creator);
+        KUNIT_EXPECT_TRUE!(test, until(|| KILLED.load(Ordering::SeqCst) != 0));
+        KUNIT_EXPECT_EQ!(test, KILLED.load(Ordering::SeqCst), -EINTR);
+        KUNIT_EXPECT_EQ!(test, kthread_stop(creator), 0);
+        // Behind the other one in the list.
+        let before = NAMED.ran.load(Ordering::SeqCst);
+        let thread = kthread_run(says_where, VoidPtr::new(&NAMED), format_args!("born"));
+        KUNIT_ASSERT_TRUE!(test, thread.is_ok());
+        if let Ok(thread) = thread {
+            KUNIT_EXPECT_TRUE!(test, as_str(&comm(thread)) == "born");
+            KUNIT_EXPECT_TRUE!(test, until(|| NAMED.ran.load(Ordering::SeqCst) > before));
+            KUNIT_EXPECT_EQ!(test, kthread_stop(thread), 0);
+        }
+        let back = set_cpus_allowed_ptr(kthreadd, &cpu_possible_mask());
+        KUNIT_EXPECT_EQ!(test, back, 0);
+    }
+    let unborn = || {
+        let _guard = tasklist_lock.lock();
+        TasksLink::iter(&init_task.tasks).any(|task| as_str(&comm(task)) == "unborn")
+    };
+    KUNIT_EXPECT_TRUE!(test, until(|| !unborn()));
+    KUNIT_EXPECT_EQ!(test, UNBORN.load(Ordering::SeqCst), 0);
+}
+
 kunit_test_suite!(
 /// The suite.
 suite = "kthread": [
@@ -253,4 +342,6 @@ suite = "kthread": [
     stop_while_parked,
     per_cpu_thread,
     unpark_binds_and_wakes,
+    has_its_full_name,
+    a_killed_creator_gets_none,
 ]);
