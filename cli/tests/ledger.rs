@@ -264,9 +264,6 @@ const MUST_BE_SAME: &[&str] = &[
     "cpuhp_thread_fun cpuhp_should_run cpuhp_invoke_callback",
 ];
 
-/// Those of them that are not; LEDGER.md says what differs.
-const NOT_SAME: &[&str] = &[];
-
 #[test]
 fn what_must_be_same_has_a_row_that_says_so() {
     let ledger = ledger();
@@ -278,23 +275,13 @@ fn what_must_be_same_has_a_row_that_says_so() {
                 .map(|(linux, _)| (linux.as_str(), row.how.as_str()))
         })
         .collect();
-    let names = || MUST_BE_SAME.iter().flat_map(|line| line.split_whitespace());
+    let names = MUST_BE_SAME.iter().flat_map(|line| line.split_whitespace());
     let mut wrong = Vec::new();
-    for name in names() {
-        let right = !NOT_SAME.contains(&name);
+    for name in names {
         match hows.get(name) {
             None => wrong.push(format!("{name} has no row")),
-            Some(&how) if (how == "same") != right => {
-                wrong.push(format!(
-                    "{name} is {how}: NOT_SAME is to say that, and no more"
-                ));
-            }
-            Some(_) => {}
-        }
-    }
-    for name in NOT_SAME {
-        if !names().any(|it| it == *name) {
-            wrong.push(format!("{name} need not be same"));
+            Some(&"same") => {}
+            Some(how) => wrong.push(format!("{name} is {how}")),
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

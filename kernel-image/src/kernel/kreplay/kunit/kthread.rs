@@ -25,7 +25,7 @@ use crate::kernel::kreplay::common::{compute, wait_for_stop};
 use crate::kernel::kthread::{get_kthread_comm, kthread_is_per_cpu, kthreadd_task};
 use crate::kernel::sched::core::{
     sched_set_fifo, sched_setaffinity, schedule, set_cpus_allowed_ptr, wait_task_inactive,
-    wake_up_process,
+    wake_up_process, wake_up_state,
 };
 use crate::kernel::signal::{allow_signal, flush_signals, send_sig};
 use crate::lib::string::as_str;
@@ -241,6 +241,10 @@ fn unpark_binds_and_wakes(test: &Kunit) {
         kthread_unpark(thread);
         KUNIT_EXPECT_EQ!(test, thread.cpus_mask.get(), Cpumask::of(far));
         KUNIT_EXPECT_TRUE!(test, until(|| FAR.load(Ordering::SeqCst) != u64::MAX));
+        if FAR.load(Ordering::SeqCst) == u64::MAX {
+            // Nothing else gets it out of there.
+            wake_up_state(thread, TASK_PARKED);
+        }
         KUNIT_EXPECT_EQ!(test, FAR.load(Ordering::SeqCst), u64::from(far));
         // It is not parked any more: to stop it as one of its CPU would be worth a warning.
         kthread_set_per_cpu(thread, None);
