@@ -270,7 +270,7 @@ fn has_its_full_name(test: &Kunit) {
     }
     // A task that is no kernel thread has one name.
     let first = TasksLink::iter(&init_task.tasks).find(|task| task.pid.get() == 1);
-    let name = first.map(|task| get_kthread_comm(task));
+    let name = first.map(get_kthread_comm);
     KUNIT_EXPECT_TRUE!(test, name.is_some_and(|name| as_str(&name) == "init"));
 }
 
