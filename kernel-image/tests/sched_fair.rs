@@ -7,6 +7,7 @@ use kernel_image::kernel::sched::fair::eevdf::{
     __calc_delta, __dequeue_entity, __enqueue_entity, avg_vruntime, calc_delta_fair,
     entity_eligible, pick_eevdf, place_entity, update_entity_lag, update_min_vruntime,
 };
+use kernel_image::kernel::sched::fair::entity::reweight_entity;
 use kernel_image::kernel::sched::fair::{base_slice_ns, init_cfs_rq, same_se};
 use kernel_image::kernel::sched::sched::{CfsRq, NICE_0_LOAD, scale_load};
 
@@ -282,4 +283,62 @@ fn lag_survives_sleep_in_company() {
     queue.join(sleeper);
     let after = avg_vruntime(queue.cfs).wrapping_sub(sleeper.vruntime.get()) as i64;
     assert!((after - lag).abs() <= 4, "lag {lag} became {after}");
+}
+
+/// w (V - v) and w (d - V), which a new weight leaves alone. `V` is what `reweight_entity` goes by.
+fn owed(v: u64, se: Se) -> [i128; 2] {
+    let weight = i128::from(se.load.weight.get() >> 10);
+    let to = |at: u64| i128::from(v.wrapping_sub(at) as i64);
+    [
+        weight * to(se.vruntime.get()),
+        -weight * to(se.deadline.get()),
+    ]
+}
+
+#[test]
+fn a_new_weight_keeps_what_is_owed() {
+    let mut queue = Queue::new();
+    let changes = entity(20);
+    for se in [20, 18, 25].map(entity).into_iter().chain([changes]) {
+        queue.join(se);
+        queue.cfs.load.weight.add(se.load.weight.get());
+    }
+    let mut random = Random(7);
+    for round in 0..200 {
+        queue.switch_to(pick_eevdf(queue.cfs));
+        queue.run(200_000 + random.below(3_000_000));
+        queue.switch_to(None);
+        // v6.8 takes a queued entity off the tree first: its V is that of the others.
+        __dequeue_entity(queue.cfs, changes);
+        let v = avg_vruntime(queue.cfs);
+        __enqueue_entity(queue.cfs, changes);
+        let before = owed(v, changes);
+        let weight = scale_load(u64::from(sched_prio_to_weight[random.below(40) as usize]));
+        reweight_entity(queue.cfs, changes, weight);
+        assert_eq!(changes.load.weight.get(), weight);
+        // One division each, which truncates: less than one unit of the new weight.
+        for (before, after) in before.into_iter().zip(owed(v, changes)) {
+            let error = (after - before).abs();
+            assert!(
+                error <= i128::from(weight >> 10),
+                "round {round}: {before} became {after} with weight {weight}"
+            );
+        }
+        let load: u64 = queue.all().map(|se| se.load.weight.get()).sum();
+        assert_eq!(queue.cfs.load.weight.get(), load);
+        queue.check();
+    }
+}
+
+#[test]
+fn a_new_weight_scales_the_lag_of_who_is_not_there() {
+    let queue = Queue::new();
+    let sleeper = entity(20);
+    for (lag, nice_index, scaled) in [(3_000_000, 25, 9_170_149), (-9_170_149, 20, -2_999_999)] {
+        sleeper.vlag.set(lag);
+        let weight = scale_load(u64::from(sched_prio_to_weight[nice_index]));
+        reweight_entity(queue.cfs, sleeper, weight);
+        assert_eq!(sleeper.vlag.get(), scaled);
+        assert_eq!(queue.cfs.load.weight.get(), 0);
+    }
 }

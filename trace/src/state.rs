@@ -25,6 +25,20 @@ pub struct State {
     /// stack it holds. Empty between two windows.
     #[serde(default)]
     pub stack: Vec<Frame>,
+    /// At an event: in what context its CPU is.
+    #[serde(default)]
+    pub context: Option<Context>,
+}
+
+/// What a CPU would answer to an interrupt and to a wish to preempt it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Context {
+    /// Which CPU.
+    pub cpu: u32,
+    /// Whether it takes interrupts: IF of its flags.
+    pub interrupts: bool,
+    /// Its preempt count, without the bit that x86 keeps in it (`PREEMPT_NEED_RESCHED`).
+    pub preempt_count: Option<u32>,
 }
 
 /// A place on a call stack.
@@ -285,6 +299,9 @@ pub struct Task {
     pub cpus_mask: u64,
     /// `se.vruntime`, ns at nice 0.
     pub vruntime: u64,
+    /// `se.load.weight`, as it is stored.
+    #[serde(default)]
+    pub weight: u64,
     /// `se.sum_exec_runtime`, ns: run time as of the last accounting.
     pub sum_exec_runtime: u64,
     /// Voluntary switches.
@@ -300,6 +317,9 @@ pub struct Task {
     /// Whether a change of its mask waits for it to be moved.
     #[serde(default)]
     pub migration_pending: bool,
+    /// `sched_task_group`: address of its group.
+    #[serde(default)]
+    pub group: Option<u64>,
 }
 
 impl State {
@@ -330,6 +350,7 @@ mod tests {
             tasks: Vec::new(),
             masks: None,
             stack,
+            context: None,
         }
     }
 

@@ -30,6 +30,7 @@ pub enum Register {
     R15,
     Rip,
     GsBase,
+    Rflags,
 }
 
 impl Register {

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use emu::{ErrorKind, VirtAddr};
+use emu::{Cycles, ErrorKind, VirtAddr};
 use trace::event::Addr;
 use trace::image::Image;
 
@@ -27,10 +27,9 @@ pub fn describe(error: &emu::Error, panic: Option<&str>, image: Option<&Image>) 
     if let (Some(vcpu), Some(rip), Some(time)) = (error.vcpu(), error.rip(), error.time()) {
         let _ = write!(
             text,
-            "\n  on vCPU {vcpu} at {}\n  virtual time {}.{:09} s",
+            "\n  on vCPU {vcpu} at {}\n  virtual time {}",
             place(rip, image),
-            time.0 / 1_000_000_000,
-            time.0 % 1_000_000_000
+            seconds(time)
         );
     }
     if !error.last_blocks().is_empty() {
@@ -47,6 +46,11 @@ pub fn describe(error: &emu::Error, panic: Option<&str>, image: Option<&Image>) 
         }
     }
     text
+}
+
+/// A virtual time, in seconds to the nanosecond.
+pub fn seconds(time: Cycles) -> String {
+    format!("{}.{:09} s", time.0 / 1_000_000_000, time.0 % 1_000_000_000)
 }
 
 /// `__schedule+0x1c (kernel/sched/core.rs:412)`, as far as the image knows.

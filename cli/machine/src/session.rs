@@ -270,11 +270,16 @@ impl Watch<'_, '_> {
 }
 
 impl Watch<'_, '_> {
-    /// Looks at the line that has just ended; the first panic is the one that counts.
-    fn end_line(&mut self) {
+    /// Looks at the line that has just ended; the first panic is the one that counts. Who writes it is the
+    /// vCPU that panics: the others are stopped after it.
+    fn end_line(&mut self, at: Stamp) {
         if self.panic.is_none() {
             let line = String::from_utf8_lossy(&self.line);
-            self.panic = line.find(PANIC).map(|at| line[at..].trim_end().to_owned());
+            self.panic = line.find(PANIC).map(|begin| {
+                let line = line[begin..].trim_end();
+                let time = failure::seconds(at.cycles);
+                format!("{line}\n  on vCPU {}, virtual time {time}", at.vcpu)
+            });
         }
         self.line.clear();
     }
@@ -295,7 +300,7 @@ impl Observer for Watch<'_, '_> {
             bytes.push(byte);
         }
         if byte == b'\n' {
-            self.end_line();
+            self.end_line(at);
             self.print_console();
         } else if self.line.len() < LONGEST_LINE {
             self.line.push(byte);

@@ -1,5 +1,7 @@
 //! A guest that fails: exit 3, an error in the kernel's own names, and a recording up to that point.
 
+use std::collections::BTreeSet;
+
 use trace::krec::{Completeness, OutcomeRow};
 
 use super::support::{Ran, code, file, kreplay, open, text};
@@ -91,6 +93,33 @@ fn a_warning_goes_on_and_what_the_kernel_calls_a_bug_does_not() {
             "last blocks executed",
         ]);
     }
+}
+
+/// On which vCPU a kernel panicked is what its own registers' dump says, wherever that was; the vCPU that
+/// halted last is another matter.
+#[test]
+fn a_panic_is_told_of_the_cpu_that_it_came_from() {
+    let mut last = BTreeSet::new();
+    for seed in 1..=8 {
+        let path = file("lkdtm-where.krec");
+        let seed = seed.to_string();
+        let mut line = vec!["record", "--workload", "lkdtm", "--no-image", "--console"];
+        line.extend(["--append", "lkdtm.cpoint_type=PANIC", "--smp", "4"]);
+        line.extend(["--policy", "random", "--seed", &seed, "-o", text(&path)]);
+        let ran = kreplay(line).expect(code::GUEST_FAILED);
+        let (_, dump) = ran
+            .stdout
+            .split_once(" syncing: dumptest")
+            .expect("a panic");
+        let (_, cpu) = dump.split_once("CPU: ").expect("a dump of its registers");
+        let (cpu, _) = cpu.split_once(' ').expect("a number");
+        let (_, end) = ran.stderr.split_once("then: ").expect("what came of it");
+        let (_, end) = end.split_once("on vCPU ").expect("a vCPU");
+        last.insert(end.split_once(' ').expect("a number").0.to_owned());
+        let said = format!("dumptest\n  on vCPU {cpu}, virtual time ");
+        ran.complains(&[&said]);
+    }
+    assert!(last.len() > 1, "always the last to halt: {last:?}");
 }
 
 /// `WARNING` lets the kernel live, and says so.

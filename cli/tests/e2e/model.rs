@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use trace::check;
+use trace::check::state::switches;
 use trace::krec::{OutcomeRow, Recording};
 use trace::state::State;
 
@@ -114,13 +115,13 @@ pub fn states(krec: &Path, at: &[String]) -> Vec<State> {
 }
 
 /// So many events, spread over the part of the run in which the scheduler is set up.
-fn instants(events: u64, count: u64, seed: u64) -> Vec<String> {
+fn instants(events: u64, count: u64, seed: u64) -> Vec<u64> {
     let first = events / 10;
     let step = (events - first) / count;
     (0..count)
         // Not the same phase of every step: runs have rhythms.
         .map(|n| first + n * step + (n * 7 + seed * 13) % step.max(1))
-        .map(|seq| format!("@{}", seq.min(events - 1)))
+        .map(|seq| seq.min(events - 1))
         .collect()
 }
 
@@ -136,24 +137,39 @@ fn holds(run: &Run) {
         found.len(),
         found[0]
     );
-    let lost = check::state::lost(run.recording.tasks());
+    let unsettled = check::unsettled(&events);
+    let lost = check::state::lost(run.recording.tasks(), &unsettled);
     assert!(lost.is_empty(), "{name}: {}", lost[0]);
-    let outside = check::tasks_in_mask(run.recording.tasks());
+    let outside = check::tasks_in_mask(run.recording.tasks(), &unsettled);
     assert!(outside.is_empty(), "{name}: {outside:?}");
 }
 
-/// Looks into the kernel at instants of the run. Returns how many runqueues were at rest.
+/// Looks into the kernel at instants of the run, and at both ends of turns of tasks. Returns how many runqueues
+/// were at rest.
 fn states_hold(run: &Run, count: u64, seed: u64) -> usize {
+    let name = &run.name;
     let events = run.recording.load_events().unwrap();
-    let at = instants(events.len() as u64, count, seed);
-    let states = states(&run.path, &at);
+    let turns = switches::turns(&events, events.len() / 10 + seed as usize, count as usize);
+    assert!(!turns.is_empty(), "{name}: nobody takes turns");
+    let mut at = instants(events.len() as u64, count, seed);
+    at.extend(turns.iter().flat_map(|turn| [turn.begin, turn.end]));
+    at.sort_unstable();
+    at.dedup();
+    let spelled: Vec<String> = at.iter().map(|seq| format!("@{seq}")).collect();
+    let states = states(&run.path, &spelled);
     let found = check::state::over_time(&events, &states);
-    assert!(found.is_empty(), "{}: {}", run.name, found[0]);
+    assert!(found.is_empty(), "{name}: {}", found[0]);
     let mut at_rest = 0;
-    for (at, state) in at.iter().zip(states) {
-        let found = check::state::all(&state);
-        assert!(found.is_empty(), "{} at {at}: {}", run.name, found[0]);
+    for (seq, state) in at.iter().zip(&states) {
+        let mut found = check::state::all(state);
+        found.extend(switches::context(&events[*seq as usize], state));
+        assert!(found.is_empty(), "{name} at @{seq}: {}", found[0]);
         at_rest += state.cpus.iter().filter(|cpu| !cpu.locked).count();
+    }
+    let state = |seq| &states[at.binary_search(&seq).expect("it was asked for")];
+    for turn in turns {
+        let found = switches::turn(&events, turn, state(turn.begin), state(turn.end));
+        assert!(found.is_empty(), "{name}, {turn:?}: {}", found[0]);
     }
     at_rest
 }

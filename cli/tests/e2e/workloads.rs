@@ -107,9 +107,10 @@ fn checked(
     let events = recording.load_events().unwrap();
     let found = check::whole(&events);
     assert!(found.is_empty(), "{workload}, {cpus} CPUs: {}", found[0]);
-    let lost = check::state::lost(recording.tasks());
+    let unsettled = check::unsettled(&events);
+    let lost = check::state::lost(recording.tasks(), &unsettled);
     assert!(lost.is_empty(), "{workload}, {cpus} CPUs: {}", lost[0]);
-    let outside = check::tasks_in_mask(recording.tasks());
+    let outside = check::tasks_in_mask(recording.tasks(), &unsettled);
     assert!(outside.is_empty(), "{workload}, {cpus} CPUs: {outside:?}");
     (recording, events)
 }

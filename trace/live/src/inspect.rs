@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trace::event::Addr;
 use trace::image::Image;
-use trace::state::{Cpu, CpuMasks, Fair, Name, Queued, Stopper, Task, Work};
-use trace::target::{Target, Unreadable};
+use trace::state::{Context, Cpu, CpuMasks, Fair, Name, Queued, Stopper, Task, Work};
+use trace::target::{Register, Target, Unreadable};
 use trace::value::Value;
 
 use crate::error::LiveError;
@@ -27,6 +27,10 @@ use links::{in_order, list};
 const MOST_TASKS: usize = 1 << 16;
 /// Bit of a task's flags (x86).
 const TIF_NEED_RESCHED: u32 = 3;
+/// Bit of a preempt count (x86): it is 0 while the scheduler is to be called.
+const PREEMPT_NEED_RESCHED: u32 = 1 << 31;
+/// Bit of the flags of a CPU: it takes interrupts.
+const RFLAGS_IF: u64 = 1 << 9;
 /// Real-time priorities.
 const MAX_RT_PRIO: u64 = 100;
 
@@ -67,6 +71,17 @@ impl<'a> Inspector<'a> {
             .collect::<Result<_, _>>()?;
         let masks = self.fields.masks(target)?;
         Ok(Scheduler { cpus, tasks, masks })
+    }
+
+    /// In what context the CPU is that a target looks with.
+    pub fn context(&self, target: &dyn Target, cpu: u32) -> Result<Context, Unreadable> {
+        let area = Addr(target.register(Register::GsBase));
+        let count = |field| Ok(Value::of(target, area, field)?.u32() & !PREEMPT_NEED_RESCHED);
+        Ok(Context {
+            cpu,
+            interrupts: target.register(Register::Rflags) & RFLAGS_IF != 0,
+            preempt_count: self.fields.preempt_count.map(count).transpose()?,
+        })
     }
 
     /// The runqueue of a CPU.
@@ -121,6 +136,7 @@ impl<'a> Inspector<'a> {
             sum_exec_runtime: number(12)?.u64(),
             nvcsw: number(13)?.u64(),
             nivcsw: number(14)?.u64(),
+            weight: number(15)?.u64(),
             need_resched: match fields.task_flags {
                 Some(flags) => Value::of(target, addr, flags)?.u64() >> TIF_NEED_RESCHED & 1 != 0,
                 None => false,
@@ -132,6 +148,10 @@ impl<'a> Inspector<'a> {
             migration_pending: match fields.migration_pending {
                 Some(field) => Value::of(target, addr, field)?.u64() != 0,
                 None => false,
+            },
+            group: match fields.task_group {
+                Some(field) => Some(Value::of(target, addr, field)?.u64()),
+                None => None,
             },
         })
     }

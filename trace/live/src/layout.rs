@@ -278,24 +278,34 @@ impl Layout {
     }
 }
 
-/// Where the current task is in a CPU's own area: in `pcpu_hot`, which Linux has from 6.2 on and the
-/// built-in kernel has first in the area, or as a variable of its own.
+/// Where the current task is in a CPU's own area.
 fn current(image: &Image, types: Types<'_>) -> Result<Field, LiveError> {
+    match of_pcpu_hot(image, "current_task", ("current_task", Shape::Pointer)) {
+        Some(field) => Ok(field),
+        // The error says what is missing.
+        None => Ok(types.field("pcpu_hot", "current_task")?),
+    }
+}
+
+/// Where something that every CPU often needs is in its own area: in `pcpu_hot`, which Linux has from 6.2 on
+/// and the built-in kernel has first in the area, or as a variable of its own, as Linux had it before.
+pub(crate) fn of_pcpu_hot(image: &Image, name: &str, older: (&str, Shape)) -> Option<Field> {
     let per_cpu = |name| match PerCpu::of(image) {
         Ok(_) => image.address_of(name),
         Err(_) => None,
     };
-    if let Some(variable) = per_cpu("current_task") {
-        return Ok(Field {
+    let (older, shape) = older;
+    if let Some(variable) = per_cpu(older) {
+        return Some(Field {
             offset: variable.0,
-            size: 8,
-            shape: Shape::Pointer,
+            size: if shape == Shape::Pointer { 8 } else { 4 },
+            shape,
             bits: None,
         });
     }
-    let field = types.field("pcpu_hot", "current_task")?;
+    let field = image.types().field("pcpu_hot", name).ok()?;
     let area = per_cpu("pcpu_hot").map_or(0, |hot| hot.0);
-    Ok(Field {
+    Some(Field {
         offset: field.offset + area,
         ..field
     })

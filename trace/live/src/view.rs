@@ -24,6 +24,7 @@ fn reg(register: Register) -> Reg {
         Register::R15 => Reg::R15,
         Register::Rip => Reg::Rip,
         Register::GsBase => Reg::GsBase,
+        Register::Rflags => Reg::Rflags,
     }
 }
 

@@ -9,10 +9,13 @@ mod over_time;
 mod realtime;
 mod runqueue;
 mod stopper;
+pub mod switches;
 #[cfg(test)]
 mod testing;
 
 pub use over_time::over_time;
+
+use std::collections::BTreeSet;
 
 use crate::krec::TaskRow;
 use crate::state::State;
@@ -63,10 +66,11 @@ fn masks(state: &State, found: &mut Vec<Broken>) {
 }
 
 /// Tasks that nobody will ever run: runnable, and in no queue (T1), or left between two (T2). Only for a run
-/// that ended by itself.
-pub fn lost(tasks: &[TaskRow]) -> Vec<Broken> {
+/// that ended by itself, and but for the [`unsettled`](super::unsettled).
+pub fn lost(tasks: &[TaskRow], unsettled: &BTreeSet<i32>) -> Vec<Broken> {
     let mut found = Vec::new();
-    for task in tasks.iter().filter(|task| task.pid != 0 && !task.on_cpu) {
+    let waiting = tasks.iter().filter(|task| task.pid != 0 && !task.on_cpu);
+    for task in waiting.filter(|task| !unsettled.contains(&task.pid)) {
         let broken = match (task.state, task.on_rq) {
             ('R', 0) => Some((
                 "T1 a runnable task is in a queue",
@@ -127,8 +131,11 @@ mod tests {
             row(2, 'R', 1, false),
             row(3, 'S', 0, false),
         ];
-        assert_eq!(lost(&fine), []);
-        let found = lost(&[row(4, 'R', 0, false), row(5, 'R', 2, false)]);
+        let settled = BTreeSet::new();
+        assert_eq!(lost(&fine, &settled), []);
+        let between = [row(4, 'R', 0, false), row(5, 'R', 2, false)];
+        assert_eq!(lost(&between, &BTreeSet::from([4, 5])), []);
+        let found = lost(&between, &settled);
         assert_eq!(found[0].what, "task4[4] is runnable and in no queue");
         assert_eq!(
             found[1].what,

@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Invariant, Violation};
+use super::{Invariant, SOON, Violation};
 use crate::event::{Addr, Event, EventData};
 
 /// A request that somebody waits for, by the address of its `cpu_stop_done`.
 #[derive(Default)]
 struct Request {
     queued: u32,
+    /// When something last happened to it.
+    since: u64,
     started: u32,
     /// By CPU, while the work is not done: order of arrival at the stopper, and the work's address.
     at: BTreeMap<u32, (u64, u64)>,
@@ -21,10 +23,12 @@ struct Request {
 #[derive(Default)]
 pub struct StopRequests {
     open: BTreeMap<u64, Request>,
-    /// Works queued and not done, by CPU and address.
-    works: BTreeMap<(u32, u64), u64>,
+    /// Works queued and not done, by CPU and address: the event's number and when.
+    works: BTreeMap<(u32, u64), (u64, u64)>,
     nr_queued: u64,
+    /// Number of the last event, and the latest time of any.
     last: u64,
+    now: u64,
 }
 
 const LEFT_OVER: &str = "S1 every work runs";
@@ -68,15 +72,18 @@ impl Invariant for StopRequests {
             });
         };
         self.last = event.seq;
+        self.now = self.now.max(event.cycles);
         match &event.data {
             EventData::StopWorkQueue(e) => {
                 self.nr_queued += 1;
-                self.works.insert((e.cpu, e.work.0), event.seq);
+                self.works
+                    .insert((e.cpu, e.work.0), (event.seq, event.cycles));
                 if e.done.0 == 0 {
                     return;
                 }
                 let request = self.open.entry(e.done.0).or_default();
                 request.queued += 1;
+                request.since = event.cycles;
                 request.at.insert(e.cpu, (self.nr_queued, e.work.0));
                 request.together |= request.queued > 1;
                 if let Some(what) = self.crossing(e.done.0) {
@@ -86,6 +93,7 @@ impl Invariant for StopRequests {
             EventData::StopWorkStart(e) => {
                 if let Some(request) = self.open.get_mut(&e.done.0) {
                     request.started += 1;
+                    request.since = event.cycles;
                 }
             }
             // Told after the count-down: the waiter may have gone on meanwhile.
@@ -114,7 +122,11 @@ impl Invariant for StopRequests {
     }
 
     fn end(&mut self, found: &mut Vec<Violation>) {
-        for ((cpu, work), seq) in &self.works {
+        let long_ago = |then: u64| self.now.saturating_sub(then) > SOON;
+        for ((cpu, work), (seq, then)) in &self.works {
+            if !long_ago(*then) {
+                continue;
+            }
             found.push(Violation {
                 invariant: LEFT_OVER,
                 seq: self.last,
@@ -125,7 +137,7 @@ impl Invariant for StopRequests {
             });
         }
         for (request, it) in &self.open {
-            if it.queued == it.started {
+            if it.queued == it.started && long_ago(it.since) {
                 found.push(Violation {
                     invariant: RELEASED,
                     seq: self.last,
@@ -141,14 +153,24 @@ mod tests {
     use super::super::testing::*;
     use super::*;
 
-    fn found(rows: impl IntoIterator<Item = (u32, i32, EventData)>) -> Vec<String> {
+    /// What is found in a run that goes on for so long after the last of these.
+    fn found_after(
+        more: u64,
+        rows: impl IntoIterator<Item = (u32, i32, EventData)>,
+    ) -> Vec<String> {
         let mut invariant = StopRequests::default();
         let mut found = Vec::new();
-        for event in events(rows) {
+        let mut events = events(rows.into_iter().chain([(0, 0, wakeup(5, 2))]));
+        events.last_mut().expect("one was added").cycles += more;
+        for event in events {
             invariant.event(&event, &mut found);
         }
         invariant.end(&mut found);
         found.into_iter().map(|v| v.what).collect()
+    }
+
+    fn found(rows: impl IntoIterator<Item = (u32, i32, EventData)>) -> Vec<String> {
+        found_after(SOON, rows)
     }
 
     #[test]
@@ -205,5 +227,17 @@ mod tests {
             (0, 10, stop_done(0, 1, 0x10)),
         ];
         assert_eq!(found(never), ["0x10 is never released"]);
+    }
+    #[test]
+    fn what_the_end_of_the_run_cuts_off_is_not_left_over() {
+        let queued = [(0, 0, stop_queue(0, 1, 0))];
+        assert_eq!(found_after(SOON - 100, queued.clone()), [""; 0]);
+        assert_eq!(found_after(SOON, queued).len(), 1);
+        let started = [
+            (2, 5, stop_queue(0, 1, 0x10)),
+            (0, 10, stop_start(0, 1, 0x10)),
+            (0, 10, stop_done(0, 1, 0x10)),
+        ];
+        assert_eq!(found_after(1000, started), [""; 0]);
     }
 }

@@ -3,12 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Invariant, Violation};
+use super::{Invariant, SOON, Violation};
 use crate::event::{Comm, Event, EventData};
-
-/// A stopper that was woken waits at most so long, in cycles of 1 ns: what may come before it are sections
-/// with interrupts or preemption off, which are short. A tick (4 ms) would be a lost reschedule.
-const BOUND: u64 = 1_500_000;
 
 #[derive(Default)]
 struct Cpu {
@@ -25,7 +21,7 @@ pub struct StopperFirst {
 
 const FIRST: &str = "P3 a woken stopper is next";
 const STAYS: &str = "P4 nothing preempts a stopper";
-const SOON: &str = "P12 a stopper runs soon";
+const LATE: &str = "P12 a stopper runs soon";
 
 /// `migration/N` once it is in its class: before that it is an ordinary thread.
 fn is_stopper(comm: Comm, prio: i32) -> bool {
@@ -59,9 +55,9 @@ impl Invariant for StopperFirst {
                         broken(FIRST, what);
                     }
                     let waited = event.cycles.saturating_sub(since);
-                    if waited > BOUND {
+                    if waited > SOON {
                         let what = format!("CPU {}: {stopper} waited for {waited} ns", event.cpu);
-                        broken(SOON, what);
+                        broken(LATE, what);
                     }
                 }
                 if is_stopper(e.prev_comm, e.prev_prio) && matches!(e.prev_state, 0 | 0x100) {

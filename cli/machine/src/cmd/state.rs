@@ -8,14 +8,14 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context as _, bail};
 use emu::{CpuView, Cycles, Exception, Machine, Observer, Outcome, Site, Stamp, VcpuId, VirtAddr};
 use trace::event::Event;
 use trace::krec::{OutcomeRow, Recording, Writer};
-use trace::state::{Clock, Frame, Instant, State};
+use trace::state::{Clock, Context, Frame, Instant, State};
 use trace::target::Unreadable;
 use trace::time_arg::TimeArg;
-use trace_live::inspect::Inspector;
+use trace_live::inspect::{Inspector, Scheduler};
 use trace_live::{CallStacks, CpuTarget, MachineTarget, Recorder};
 
 use crate::args::StateArgs;
@@ -211,7 +211,12 @@ impl Look<'_> {
         };
         let vcpu = VcpuId(0);
         let read = self.inspector.read(&MachineTarget { machine, vcpu });
-        self.keep(place, at, read, Vec::new());
+        self.keep(
+            place,
+            at,
+            read.map(|scheduler| (scheduler, None)),
+            Vec::new(),
+        );
         Ok(())
     }
 
@@ -219,17 +224,18 @@ impl Look<'_> {
         &mut self,
         place: usize,
         at: Instant,
-        read: Result<trace_live::inspect::Scheduler, Unreadable>,
+        read: Result<(Scheduler, Option<Context>), Unreadable>,
         stack: Vec<Frame>,
     ) {
         match read {
-            Ok(scheduler) => {
+            Ok((scheduler, context)) => {
                 self.found[place] = Some(State {
                     at,
                     cpus: scheduler.cpus,
                     tasks: scheduler.tasks,
                     masks: scheduler.masks,
                     stack,
+                    context,
                 });
             }
             Err(unreadable) => {
@@ -267,7 +273,10 @@ impl Observer for Look<'_> {
                 clocks: (0..self.cpus).map(own).collect(),
             };
             let target = CpuTarget { cpu, at };
-            let read = self.inspector.read(&target);
+            let read = self.inspector.read(&target).and_then(|scheduler| {
+                let context = self.inspector.context(&target, stamp.vcpu.0)?;
+                Ok((scheduler, Some(context)))
+            });
             let stack = self.stacks.read(&target);
             self.keep(place, instant, read, stack);
         }

@@ -2,12 +2,13 @@
 //! options.
 
 use trace::event::Addr;
-use trace::image::{Field, Image};
+use trace::image::{Field, Image, Shape};
 use trace::state::CpuMasks;
 use trace::target::{Target, Unreadable};
 use trace::value::{Span, Value};
 
 use crate::error::LiveError;
+use crate::layout::of_pcpu_hot;
 
 /// Bytes of a `list_head`.
 pub(super) const LIST_HEAD: u64 = 16;
@@ -114,9 +115,12 @@ pub(super) struct Fields {
     pub(super) task_flags: Option<Field>,
     pub(super) migration_disabled: Option<Field>,
     pub(super) migration_pending: Option<Field>,
+    pub(super) task_group: Option<Field>,
     pub(super) nr_pinned: Option<Field>,
     pub(super) nr_uninterruptible: Option<Field>,
     pub(super) queues: Option<QueueFields>,
+    /// `preempt_count`, from the start of a CPU's own area.
+    pub(super) preempt_count: Option<Field>,
     /// The words of the sets of CPUs: possible, present, online, active.
     masks: Option<[Addr; 4]>,
 }
@@ -214,6 +218,7 @@ impl Fields {
                 task("se.sum_exec_runtime")?,
                 task("nvcsw")?,
                 task("nivcsw")?,
+                task("se.load.weight")?,
             ]),
             tasks: task("tasks")?,
             sched_class: task("sched_class")?,
@@ -251,9 +256,11 @@ impl Fields {
             task_flags: task("thread_info.flags").ok(),
             migration_disabled: task("migration_disabled").ok(),
             migration_pending: task("migration_pending").ok(),
+            task_group: task("sched_task_group").ok(),
             nr_pinned: rq("nr_pinned").ok(),
             nr_uninterruptible: rq("nr_uninterruptible").ok(),
             queues: QueueFields::of(image),
+            preempt_count: of_pcpu_hot(image, "preempt_count", ("__preempt_count", Shape::Signed)),
             masks: ["possible", "present", "online", "active"]
                 .map(|which| image.address_of(&format!("__cpu_{which}_mask")))
                 .into_iter()

@@ -32,6 +32,7 @@ pub fn state(cpus: u32) -> State {
             active: (1 << cpus) - 1,
         }),
         stack: Vec::new(),
+        context: None,
     }
 }
 
@@ -54,12 +55,14 @@ fn task(pid: i32, cpu: u32, class: &str, prio: i32) -> Task {
         static_prio: prio,
         cpus_mask: 1 << cpu,
         vruntime: 0,
+        weight: 1024 << 10,
         sum_exec_runtime: 0,
         nvcsw: 0,
         nivcsw: 0,
         need_resched: false,
         migration_disabled: 0,
         migration_pending: false,
+        group: None,
     }
 }
 
