@@ -15,7 +15,6 @@ use crate::include::linux::sched::task::put_task_struct;
 use crate::include::linux::sched::{EXIT_DEAD, PF_EXITING, TaskRef, TaskStruct, is_idle_task};
 use crate::include::trace::events::sched::{trace_sched_process_exit, trace_sched_process_free};
 use crate::kernel::fork::{mm_release, mmgrab_lazy_tlb, mmput, tasklist_lock};
-use crate::kernel::kthread::kthread_exited;
 use crate::kernel::pid::free_pid;
 use crate::kernel::rcu::tree::call_rcu;
 use crate::kernel::rcu::tree_plugin::exit_rcu;
@@ -42,7 +41,6 @@ pub extern "C" fn do_exit(code: i64) -> ! {
     tsk.exit_code.set(code as i32);
     exit_mm(tsk);
     trace_sched_process_exit(tsk);
-    kthread_exited(tsk);
     exit_tasks_rcu_start();
     exit_notify(tsk);
     // A dead task that is preempted would be taken for one that has switched for the last time.

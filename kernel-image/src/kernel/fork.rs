@@ -31,9 +31,9 @@ use crate::include::linux::sched::{
 use crate::include::linux::spinlock::RawSpinlock;
 use crate::include::trace::events::sched::trace_sched_process_fork;
 use crate::init::init_task::init_task;
+use crate::kernel::fork::mm::wait_for_vfork_done;
 use crate::kernel::kthread::set_kthread_struct;
 use crate::kernel::pid::alloc_pid;
-use crate::kernel::sched::completion::wait_for_completion;
 use crate::kernel::sched::core::{
     init_idle, sched_cgroup_fork, sched_fork, sched_post_fork, wake_up_new_task,
 };
@@ -211,8 +211,8 @@ fn copy_process(args: &KernelCloneArgs) -> Result<TaskRef, i32> {
     if !args.idle {
         let _guard = tasklist_lock.lock();
         list_add_tail(&p.tasks, &init_task.tasks);
-        total_forks.fetch_add(1, Ordering::Relaxed);
     }
+    total_forks.fetch_add(1, Ordering::Relaxed);
     sched_post_fork(p);
     Ok(p)
 }
@@ -238,8 +238,9 @@ pub extern "C" fn kernel_clone(args: &KernelCloneArgs) -> i32 {
     }
     stack_pinned!(let vfork = Completion::new());
     p.vfork_done.set(Some(vfork));
+    get_task_struct(p);
     wake_up_new_task(p);
-    wait_for_completion(vfork);
+    wait_for_vfork_done(p, vfork);
     nr
 }
 

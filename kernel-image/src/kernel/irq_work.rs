@@ -88,9 +88,14 @@ pub fn irq_work_queue_on(work: &'static IrqWork, cpu: u32) -> bool {
     true
 }
 
-/// Whether works wait on this CPU: it must not go to sleep without a tick.
+/// Whether works wait on this CPU for the tick: it must not go to sleep without one. The others have an interrupt
+/// of their own.
 pub fn irq_work_needs_cpu() -> bool {
-    !llist_empty(raised_list.this_cpu()) || !llist_empty(lazy_list.this_cpu())
+    if llist_empty(lazy_list.this_cpu()) {
+        return false;
+    }
+    WARN_ON_ONCE!(!cpu_online(smp_processor_id()));
+    true
 }
 
 /// Runs one work that has been taken off its list.

@@ -10,6 +10,7 @@ extern crate alloc;
 
 pub mod worker;
 
+use crate::WARN_ON_ONCE;
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::thread_info::TIF_NOTIFY_SIGNAL;
 use crate::fence::shared::Shared;
@@ -35,7 +36,7 @@ use crate::include::trace::events::sched::{
 use crate::kernel::exit::do_exit;
 use crate::kernel::fork::kernel_thread;
 use crate::kernel::sched::completion::{
-    complete, complete_all, wait_for_completion, wait_for_completion_killable,
+    complete, wait_for_completion, wait_for_completion_killable,
 };
 use crate::kernel::sched::core::affinity::do_set_cpus_allowed;
 use crate::kernel::sched::core::{
@@ -195,12 +196,16 @@ pub fn to_kthread(p: TaskRef) -> &'static Kthread {
 
 /// Gives a task its kernel-thread side. A slot keeps it for the next task.
 pub fn set_kthread_struct(p: TaskRef) {
-    match p.worker_private.get() {
-        Some(kthread) => kthread.reset(),
-        None => p
-            .worker_private
-            .set(Some(Box::leak(Box::new(Kthread::new())))),
-    }
+    let kthread = match p.worker_private.get() {
+        Some(kthread) => {
+            kthread.reset();
+            kthread
+        }
+        None => &*Box::leak(Box::new(Kthread::new())),
+    };
+    p.worker_private.set(Some(kthread));
+    // Whoever stops it waits for what a parent of vfork waits for: that it lets go of its memory map.
+    p.vfork_done.set(Some(&kthread.exited));
 }
 
 /// Whether the current thread shall end.
@@ -239,13 +244,6 @@ pub fn kthread_parkme() {
 pub fn kthread_exit(result: i32) -> ! {
     to_kthread(current()).result.set(result);
     do_exit(0)
-}
-
-/// Tells whoever stops the thread that it has ended. Called on the way out.
-pub fn kthread_exited(p: TaskRef) {
-    if p.flags.get() & PF_KTHREAD != 0 {
-        complete_all(&to_kthread(p).exited);
-    }
 }
 
 /// The name of a kernel thread as it was asked for, or of another task as it is.
@@ -446,9 +444,9 @@ pub fn kthread_create_on_cpu(
 /// Says whether a thread belongs to one CPU, and to which.
 pub fn kthread_set_per_cpu(k: TaskRef, cpu: Option<u32>) {
     let kthread = to_kthread(k);
+    WARN_ON_ONCE!(k.flags.get() & PF_NO_SETAFFINITY == 0);
     match cpu {
         Some(cpu) => {
-            WARN_ON!(k.flags.get() & PF_NO_SETAFFINITY == 0);
             kthread.cpu.set(cpu);
             kthread.flags.fetch_or(KTHREAD_IS_PER_CPU, Ordering::SeqCst);
         }
@@ -491,10 +489,10 @@ pub fn kthread_unpark(k: TaskRef) {
 /// 0, -ENOSYS if it is ending, -EBUSY if it has been asked already.
 pub fn kthread_park(k: TaskRef) -> i32 {
     let kthread = to_kthread(k);
-    if k.flags.get() & PF_EXITING != 0 {
+    if WARN_ON!(k.flags.get() & PF_EXITING != 0) {
         return -ENOSYS;
     }
-    if WARN_ON!(kthread.test(KTHREAD_SHOULD_PARK)) {
+    if WARN_ON_ONCE!(kthread.test(KTHREAD_SHOULD_PARK)) {
         return -EBUSY;
     }
     kthread
@@ -503,7 +501,7 @@ pub fn kthread_park(k: TaskRef) -> i32 {
     if !same_task(k, current()) {
         wake_up_process(k);
         wait_for_completion(&kthread.parked);
-        WARN_ON!(!wait_task_inactive(k, TASK_PARKED));
+        WARN_ON_ONCE!(!wait_task_inactive(k, TASK_PARKED));
     }
     0
 }
@@ -529,6 +527,13 @@ pub fn kthread_stop(k: TaskRef) -> i32 {
     let ret = kthread.result.get();
     put_task_struct(k);
     trace_sched_kthread_stop_ret(ret);
+    ret
+}
+
+/// The same, and gives the caller's reference back.
+pub fn kthread_stop_put(k: TaskRef) -> i32 {
+    let ret = kthread_stop(k);
+    put_task_struct(k);
     ret
 }
 

@@ -21,19 +21,23 @@ use crate::include::linux::irqflags::{irqs_disabled, local_irq_restore, local_ir
 use crate::include::linux::llist::{
     LlistHead, LlistNode, llist_add, llist_del_all, llist_empty, llist_reverse_order,
 };
-use crate::include::linux::preempt::{in_hardirq, preempt_disable, preempt_enable};
+use crate::include::linux::preempt::in_task;
+use crate::include::linux::preempt::{preempt_disable, preempt_enable};
 use crate::include::linux::smp::{CallSingleData, SmpCallFunc, smp_processor_id};
 use crate::include::linux::smp_types::*;
 use crate::include::linux::workqueue::{WorkStruct, flush_work, queue_work_on, system_wq};
 use crate::include::trace::events::ipi::{trace_ipi_send_cpu, trace_ipi_send_cpumask};
 use crate::kernel::cpu::{bringup_nonboot_cpus, cpuhp_threads_init};
 use crate::kernel::irq_work::{irq_work_of, irq_work_run, irq_work_single};
+use crate::kernel::kallsyms::sprint_symbol;
 use crate::kernel::params::{Text, param};
 use crate::kernel::sched::core::tick::wake_up_if_idle;
 use crate::kernel::sched::core::{call_function_single_prep_ipi, sched_ttwu_pending};
 use crate::kernel::smpboot::idle_threads_init;
 use crate::kernel::softirq::{do_softirq_post_smp_call_flush, local_softirq_pending};
+use crate::pr_warn;
 use crate::{WARN, WARN_ON_ONCE, container_of, pr_info, stack_pinned};
+use core::sync::atomic::AtomicBool;
 use core::sync::atomic::Ordering;
 
 static call_single_queue: PerCpu<LlistHead> = PerCpu::new([const { LlistHead::new() }; NR_CPUS]);
@@ -153,6 +157,30 @@ fn call(csd: &'static CallSingleData, unlock_first: bool) {
     }
 }
 
+/// Once: who sent what to a CPU that is offline.
+fn complain_of_offline_cpu(cpu: u32, taken: Option<&'static LlistNode>) {
+    static warned: AtomicBool = AtomicBool::new(false);
+    if warned.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    WARN!(true, "IPI on offline CPU {cpu}");
+    for node in chain(taken) {
+        match flags_of(node) {
+            CSD_TYPE_TTWU => pr_warn!("IPI task-wakeup sent to offline CPU"),
+            CSD_TYPE_IRQ_WORK => {
+                let func = irq_work_of(node).func.get();
+                let func = func.map_or(0, |func| func as usize as u64);
+                pr_warn!("IPI callback {} sent to offline CPU", sprint_symbol(func));
+            }
+            _ => {
+                let func = csd_of(node).func.get();
+                let func = func.map_or(0, |func| func as usize as u64);
+                pr_warn!("IPI callback {} sent to offline CPU", sprint_symbol(func));
+            }
+        }
+    }
+}
+
 /// Takes all that is queued for this CPU: first the calls whose senders wait, then the others, then the tasks
 /// to wake.
 ///
@@ -162,7 +190,7 @@ pub fn __flush_smp_call_function_queue(warn_cpu_offline: bool) {
     let cpu = smp_processor_id();
     let taken = llist_reverse_order(llist_del_all(call_single_queue.per_cpu(cpu)));
     if warn_cpu_offline && !cpu_online(cpu) && taken.is_some() {
-        WARN!(true, "IPI on offline CPU {cpu}");
+        complain_of_offline_cpu(cpu, taken);
     }
     // What is not run in a pass is linked anew, in order.
     let mut rest = Rest::default();
@@ -261,8 +289,8 @@ fn prepare(csd: &'static CallSingleData, func: SmpCallFunc, info: u64, cpu: u32)
 pub fn smp_call_function_single(cpu: u32, func: SmpCallFunc, info: u64, wait: bool) -> i32 {
     preempt_disable();
     let this_cpu = smp_processor_id();
-    WARN_ON_ONCE!(cpu_online(this_cpu) && irqs_disabled() && cpu != this_cpu);
-    WARN_ON_ONCE!(in_hardirq());
+    WARN_ON_ONCE!(cpu_online(this_cpu) && irqs_disabled());
+    WARN_ON_ONCE!(!in_task());
     let error;
     if wait {
         stack_pinned!(let csd = CallSingleData::new());
@@ -326,6 +354,9 @@ fn smp_call_function_many_cond(
 ) {
     let this_cpu = smp_processor_id();
     WARN_ON_ONCE!(cpu_online(this_cpu) && irqs_disabled());
+    // With `wait` a call from an interrupt could wait for the one that it interrupted.
+    WARN_ON_ONCE!(!in_task());
+    let run_local = run_local && mask.test(this_cpu) && cond(this_cpu);
     let csds = cfd_data.per_cpu(this_cpu);
     let targets = mask.and(cpu_online_mask()).without(this_cpu);
     let mut to_interrupt = Cpumask::EMPTY;
@@ -339,14 +370,12 @@ fn smp_call_function_many_cond(
             .store(CSD_FLAG_LOCK | kind, Ordering::SeqCst);
         prepare(csd, func, info, cpu);
         called = called.with(cpu);
-        if llist_add(&csd.node.llist, call_single_queue.per_cpu(cpu))
-            && call_function_single_prep_ipi(cpu)
-        {
+        if llist_add(&csd.node.llist, call_single_queue.per_cpu(cpu)) {
             to_interrupt = to_interrupt.with(cpu);
         }
     }
     interrupt(this_cpu, to_interrupt);
-    if run_local && mask.test(this_cpu) && cond(this_cpu) {
+    if run_local {
         let flags = local_irq_save();
         func(info);
         local_irq_restore(flags);
@@ -358,14 +387,17 @@ fn smp_call_function_many_cond(
     }
 }
 
-/// One CPU gets the single vector, more get the other one.
+/// One CPU gets the single vector, unless it polls; more get the other one, all of them.
 fn interrupt(this_cpu: u32, mask: Cpumask) {
     let callsite = smp_call_function_many as *const () as u64;
     match mask.weight() {
         0 => {}
         1 => {
-            trace_ipi_send_cpu(mask.first(), callsite, callback());
-            arch_send_call_function_single_ipi(mask.first());
+            let cpu = mask.first();
+            if call_function_single_prep_ipi(cpu) {
+                trace_ipi_send_cpu(cpu, callsite, callback());
+                arch_send_call_function_single_ipi(cpu);
+            }
         }
         _ => {
             let shown = cpumask_ipi.per_cpu(this_cpu);

@@ -13,11 +13,10 @@ use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
 use crate::fence::void::VoidPtr;
 use crate::include::linux::cpumask::{NR_CPUS, cpu_online, cpu_online_mask, cpu_possible_mask};
-use crate::include::linux::errno::ENOMEM;
 use crate::include::linux::list::{ListHead, links_reverse, list_add, list_del, list_del_init};
 use crate::include::linux::mutex::Mutex;
 use crate::include::linux::preempt::{preempt_disable, preempt_enable, preempt_enable_no_resched};
-use crate::include::linux::sched::task::{get_task_struct, put_task_struct};
+use crate::include::linux::sched::task::get_task_struct;
 use crate::include::linux::sched::{
     __set_current_state, TASK_INTERRUPTIBLE, TASK_PARKED, TASK_RUNNING, TaskRef, set_current_state,
 };
@@ -25,11 +24,13 @@ use crate::include::linux::smpboot::{HotplugThreadLink, SmpHotplugThread};
 use crate::include::linux::spinlock::RawSpinlock;
 use crate::kernel::cpu::{cpus_read_lock, cpus_read_unlock};
 use crate::kernel::fork::fork_idle;
+use crate::kernel::kthread::kthread_stop_put;
 use crate::kernel::kthread::{
     kthread_create_on_cpu, kthread_park, kthread_parkme, kthread_set_per_cpu, kthread_should_park,
-    kthread_should_stop, kthread_stop, kthread_unpark,
+    kthread_should_stop, kthread_unpark,
 };
 use crate::kernel::sched::core::{schedule, wait_task_inactive};
+use crate::pr_err;
 use crate::{BUG_ON, WARN_ON, intrusive_adapter};
 use alloc::boxed::Box;
 
@@ -56,7 +57,11 @@ pub fn idle_threads_init() {
     for cpu in cpu_possible_mask().iter().filter(|&cpu| cpu != boot_cpu) {
         let cell = idle_threads.per_cpu(cpu);
         if cell.get().is_none() {
-            cell.set(fork_idle(cpu));
+            let idle = fork_idle(cpu);
+            if idle.is_none() {
+                pr_err!("SMP: fork_idle() failed for CPU {cpu}");
+            }
+            cell.set(idle);
         }
     }
 }
@@ -197,10 +202,9 @@ fn __smpboot_create_thread(ht: &'static SmpHotplugThread, cpu: u32) -> i32 {
     store.set(Some(get_task_struct(tsk)));
     if let Some(create) = ht.create {
         // Its class may change under nobody's feet: it is parked, and off every queue.
-        if WARN_ON!(!wait_task_inactive(tsk, TASK_PARKED)) {
-            return -ENOMEM;
+        if !WARN_ON!(!wait_task_inactive(tsk, TASK_PARKED)) {
+            create(cpu);
         }
-        create(cpu);
     }
     0
 }
@@ -240,9 +244,10 @@ pub fn smpboot_park_threads(cpu: u32) -> i32 {
 /// Ends a kind's threads, those of CPUs that are offline (they are parked) as well.
 fn smpboot_destroy_threads(ht: &SmpHotplugThread) {
     for cpu in cpu_possible_mask().iter() {
-        if let Some(tsk) = (ht.store)(cpu).replace(None) {
-            kthread_stop(tsk);
-            put_task_struct(tsk);
+        let store = (ht.store)(cpu);
+        if let Some(tsk) = store.get() {
+            kthread_stop_put(tsk);
+            store.set(None);
         }
     }
 }

@@ -16,10 +16,15 @@ use crate::include::linux::irqflags::{
 };
 use crate::include::linux::jiffies::{jiffies, msecs_to_jiffies, time_before};
 use crate::include::linux::preempt::*;
+use crate::include::linux::sched::same_task;
 use crate::include::linux::sched::{TaskRef, cond_resched, is_idle_task, need_resched};
 use crate::include::linux::smp::smp_processor_id;
 use crate::include::linux::smpboot::SmpHotplugThread;
+use crate::include::trace::events::irq::trace_softirq_entry;
+use crate::include::trace::events::irq::trace_softirq_exit;
+use crate::include::trace::events::irq::trace_softirq_raise;
 use crate::kernel::cpu::cpuhp_setup_state_nocalls;
+use crate::kernel::rcu::tree_plugin::rcu_softirq_qs;
 use crate::kernel::sched::core::{idle_cpu, wake_up_process};
 use crate::kernel::smpboot::smpboot_register_percpu_thread;
 use crate::kernel::time::tick_sched::{tick_irq_enter, tick_nohz_irq_exit};
@@ -76,6 +81,7 @@ pub fn raise_softirq_irqoff(nr: u32) {
 
 /// Marks a softirq pending and nothing else.
 pub fn __raise_softirq_irqoff(nr: u32) {
+    trace_softirq_raise(nr);
     set_softirq_pending(local_softirq_pending() | 1 << nr);
 }
 
@@ -114,11 +120,10 @@ pub fn do_softirq() {
     local_irq_restore(flags);
 }
 
-/// Runs the softirqs that a flush of the call queue raised (`do_softirq_post_smp_call_flush`).
-pub fn do_softirq_post_smp_call_flush(was_pending: u32) {
-    if local_softirq_pending() != was_pending {
-        do_softirq();
-    }
+/// Runs the softirqs that are pending after a flush of the call queue (`do_softirq_post_smp_call_flush`; what was
+/// pending before matters on PREEMPT_RT only).
+pub fn do_softirq_post_smp_call_flush(_was_pending: u32) {
+    do_softirq();
 }
 
 /// Runs pending softirqs, round after round, until none is left or it has taken long enough.
@@ -139,6 +144,11 @@ pub fn __do_softirq() {
             pending &= pending - 1;
             handle_softirq(nr);
         }
+        // Between two rounds ksoftirqd is in nobody's reader.
+        let own = ksoftirqd.this_cpu().get();
+        if own.is_some_and(|thread| same_task(thread, current())) {
+            rcu_softirq_qs();
+        }
         local_irq_disable();
         pending = local_softirq_pending();
         if pending == 0 {
@@ -156,7 +166,9 @@ pub fn __do_softirq() {
 fn handle_softirq(nr: u32) {
     let before = preempt_count();
     if let Some(action) = softirq_vec.get(nr as usize).and_then(Shared::get) {
+        trace_softirq_entry(nr);
         action();
+        trace_softirq_exit(nr);
     }
     let after = preempt_count();
     if before != after {

@@ -9,6 +9,7 @@
 //! Locks: the hotplug lock, then `stop_cpus_mutex`, then a stopper's lock, with interrupts off; two of
 //! those by ascending CPU number; never with a runqueue's lock held.
 
+use crate::WARN_ONCE;
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::processor::cpu_relax;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
@@ -49,7 +50,7 @@ use crate::kernel::rcu::tree::rcu_momentary_dyntick_idle;
 use crate::kernel::sched::completion::{complete, completion_done, wait_for_completion};
 use crate::kernel::sched::core::{sched_set_stop_task, wake_q_add, wake_up_q};
 use crate::kernel::smpboot::smpboot_register_percpu_thread;
-use crate::{BUG_ON, WARN, WARN_ON, WARN_ON_ONCE, printk, stack_pinned};
+use crate::{BUG_ON, WARN_ON, WARN_ON_ONCE, printk, stack_pinned};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 /// One CPU's stopper.
@@ -142,12 +143,11 @@ extern "C" fn cpu_stop_queue_work(cpu: u32, work: &'static CpuStopWork) -> bool 
     let enabled = stopper.enabled.get();
     if enabled {
         __cpu_stop_queue_work(cpu, stopper, work, &mut wakeq);
-    }
-    drop(guard);
-    if !enabled {
+    } else {
         let done = work.done.get();
         cpu_stop_signal_done(done, cpu_stop_count_down(done));
     }
+    drop(guard);
     wake_up_q(&mut wakeq);
     preempt_enable();
     enabled
@@ -572,10 +572,11 @@ fn cpu_stop_run_work(cpu: u32, stopper: &'static CpuStopper, work: &'static CpuS
 
     stopper.r#fn.set(None);
     stopper.caller.set(0);
-    WARN!(
+    WARN_ONCE!(
         preempt_count() != 0,
-        "cpu_stop: {:#x} leaked preempt count",
-        r#fn as usize
+        "cpu_stop: {}({:#x}) leaked preempt count",
+        sprint_symbol(r#fn as usize as u64),
+        arg.addr()
     );
 }
 

@@ -47,6 +47,19 @@ macro_rules! WARN_ON_ONCE {
     }};
 }
 
+/// Warns with a message the first time that the condition holds; yields the condition.
+#[macro_export]
+macro_rules! WARN_ONCE {
+    ($cond:expr, $($fmt:tt)+) => {{
+        static SAID: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
+        let holds: bool = $cond;
+        if holds && !SAID.swap(true, core::sync::atomic::Ordering::Relaxed) {
+            $crate::WARN!(true, $($fmt)+);
+        }
+        holds
+    }};
+}
+
 /// Warns with a message if the condition holds; yields the condition.
 #[macro_export]
 macro_rules! WARN {

@@ -32,6 +32,9 @@ pub const SCHED_SOFTIRQ: u32 = 7;
 pub const HRTIMER_SOFTIRQ: u32 = 8;
 /// RCU callbacks.
 pub const RCU_SOFTIRQ: u32 = 9;
+/// Those that may be pending while their CPU goes: callbacks of hotplug see to what is left of them.
+pub const SOFTIRQ_HOTPLUG_SAFE_MASK: u32 =
+    1 << TIMER_SOFTIRQ | 1 << IRQ_POLL_SOFTIRQ | 1 << HRTIMER_SOFTIRQ | 1 << RCU_SOFTIRQ;
 /// How many there are.
 pub const NR_SOFTIRQS: u32 = 10;
 /// Their names in traces.

@@ -455,8 +455,8 @@ pub fn write_cpuhp_fail(cpu: u32, fail: CpuhpState) -> i32 {
         return -EINVAL;
     }
     let step = cpuhp_get_step(fail);
-    // Dead CPUs cannot come back to life: those callbacks do not fail.
-    if fail < CPUHP_BRINGUP_CPU && step.startup.get().is_none() {
+    // Of a CPU that is on its way down: the dead cannot come back to life, so those callbacks do not fail.
+    if fail <= CPUHP_BRINGUP_CPU && st.state.get() > CPUHP_BRINGUP_CPU {
         return -EINVAL;
     }
     cpuhp_state_mutex.lock();

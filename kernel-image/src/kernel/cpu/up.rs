@@ -97,14 +97,18 @@ pub(super) fn cpuhp_wait_for_sync_state(cpu: u32, state: u32, next_state: u32) -
 /// Whether the CPU is in a state to be started from.
 fn cpuhp_can_boot_ap(cpu: u32) -> bool {
     let at = &cpuhp_state.per_cpu(cpu).ap_sync_state;
-    let sync = at.load(Ordering::SeqCst);
+    let mut sync = at.load(Ordering::SeqCst);
     // Kicked or alive: an earlier start was not finished, another may help.
-    matches!(
+    while matches!(
         sync,
         sync_state::DEAD | sync_state::KICKED | sync_state::ALIVE
-    ) && at
-        .compare_exchange(sync, sync_state::KICKED, Ordering::SeqCst, Ordering::SeqCst)
-        .is_ok()
+    ) {
+        match at.compare_exchange(sync, sync_state::KICKED, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => return true,
+            Err(now) => sync = now,
+        }
+    }
+    false
 }
 
 /// Starts the CPU; whether it lives is seen later.

@@ -9,13 +9,17 @@ extern crate alloc;
 
 use crate::WARN_ON_ONCE;
 use crate::arch::x86::include::asm::current::current;
+use crate::include::linux::completion::Completion;
 use crate::include::linux::list::{ListHead, list_add, list_del_init};
 use crate::include::linux::mm_types::MmStruct;
+use crate::include::linux::sched::TASK_KILLABLE;
 use crate::include::linux::sched::TaskRef;
 use crate::include::linux::sched::task::CLONE_VM;
+use crate::include::linux::sched::task::put_task_struct;
 use crate::include::linux::spinlock::RawSpinlock;
 use crate::intrusive_adapter;
 use crate::kernel::sched::completion::complete;
+use crate::kernel::sched::completion::wait_for_completion_state;
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -107,7 +111,28 @@ pub(super) fn copy_mm(clone_flags: u64, tsk: TaskRef) {
 
 /// The task does not use its parent's map any more: it ends, or becomes another program.
 pub fn mm_release(tsk: TaskRef) {
+    complete_vfork_done(tsk);
+}
+
+/// Who waits for the task lets go of the wait, or is told, under this lock (in Linux the task's own, `task_lock`).
+static vfork_lock: RawSpinlock = RawSpinlock::new();
+
+/// Tells the parent of vfork, or whoever stops the kernel thread.
+fn complete_vfork_done(tsk: TaskRef) {
+    let _guard = vfork_lock.lock_irqsave();
     if let Some(vfork) = tsk.vfork_done.replace(None) {
         complete(vfork);
     }
+}
+
+/// Waits until the child uses the parent's map no more. A parent that is killed does not wait; the child then has
+/// nobody to tell.
+pub(super) fn wait_for_vfork_done(child: TaskRef, vfork: &'static Completion) -> i32 {
+    let killed = wait_for_completion_state(vfork, TASK_KILLABLE);
+    if killed != 0 {
+        let _guard = vfork_lock.lock_irqsave();
+        child.vfork_done.set(None);
+    }
+    put_task_struct(child);
+    killed
 }

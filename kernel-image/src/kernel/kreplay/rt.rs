@@ -26,6 +26,7 @@ use crate::kernel::kreplay::common::{compute, wait_for_stop};
 use crate::kernel::kreplay::table::show_tasks;
 use crate::kernel::kreplay::workload_param;
 use crate::kernel::sched::clock::sched_clock;
+use crate::kernel::sched::core::params::SETPARAM_POLICY;
 use crate::kernel::sched::core::{
     SchedAttr, SchedParam, sched_set_normal, sched_setattr_nocheck, sched_setscheduler_nocheck,
     set_cpus_allowed_ptr, wake_up_process, r#yield,
@@ -269,8 +270,17 @@ fn errors() {
             sched_setattr_nocheck(me, &attr(SCHED_FIFO as i32, 0x20)),
             -EOPNOTSUPP,
         ),
-        // The policy it has, kept.
-        ("keep policy", sched_setattr_nocheck(me, &attr(0, 0x08)), 0),
+        (
+            "the policy it has",
+            sched_setattr_nocheck(me, &attr(SETPARAM_POLICY, 0x08)),
+            0,
+        ),
+        // The flag is for the system call: here the policy counts.
+        (
+            "the flag to keep it",
+            sched_setattr_nocheck(me, &attr(0, 0x08)),
+            -EINVAL,
+        ),
         (
             "reset on fork",
             set(me, SCHED_FIFO | SCHED_RESET_ON_FORK, DIRECTOR),

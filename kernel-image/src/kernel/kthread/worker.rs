@@ -6,7 +6,10 @@
 
 extern crate alloc;
 
-use super::{kthread_run, kthread_should_stop, kthread_stop};
+use super::kthread_create;
+use super::{kthread_should_stop, kthread_stop};
+use crate::WARN_ON_ONCE;
+use crate::arch::x86::include::asm::current::current;
 use crate::fence::shared::Shared;
 use crate::fence::stack_pinned::StackObject;
 use crate::fence::void::VoidPtr;
@@ -14,6 +17,7 @@ use crate::include::linux::completion::Completion;
 use crate::include::linux::list::{
     INIT_LIST_HEAD, ListHead, list_add, list_add_tail, list_del_init, list_empty,
 };
+use crate::include::linux::sched::same_task;
 use crate::include::linux::sched::{
     __set_current_state, TASK_INTERRUPTIBLE, TASK_RUNNING, TaskRef, cond_resched, set_current_state,
 };
@@ -74,15 +78,9 @@ impl KthreadWork {
 /// Runs works until the thread shall stop.
 pub extern "C" fn kthread_worker_fn(worker: VoidPtr) -> i32 {
     let worker = worker.get::<KthreadWorker>();
-    WARN_ON!(
-        worker
-            .task
-            .get()
-            .is_some_and(|task| !crate::include::linux::sched::same_task(
-                task,
-                crate::arch::x86::include::asm::current::current()
-            ))
-    );
+    let task = worker.task.get();
+    WARN_ON!(task.is_some_and(|task| !same_task(task, current())));
+    worker.task.set(Some(current()));
     loop {
         // Before the list is looked at: whoever adds to it wakes us.
         set_current_state(TASK_INTERRUPTIBLE);
@@ -138,8 +136,9 @@ pub fn kthread_create_worker(name: fmt::Arguments<'_>) -> Result<&'static Kthrea
         }))
     });
     INIT_LIST_HEAD(&worker.work_list);
-    let task = kthread_run(kthread_worker_fn, VoidPtr::new(worker), name)?;
+    let task = kthread_create(kthread_worker_fn, VoidPtr::new(worker), name)?;
     worker.task.set(Some(task));
+    wake_up_process(task);
     Ok(worker)
 }
 
@@ -149,6 +148,9 @@ fn kthread_insert_work(
     work: &'static KthreadWork,
     pos: &'static ListHead,
 ) {
+    WARN_ON_ONCE!(!list_empty(&work.node));
+    let other = |known: &KthreadWorker| !core::ptr::eq(known, worker);
+    WARN_ON_ONCE!(work.worker.get().is_some_and(other));
     trace_sched_kthread_work_queue_work(worker, work);
     list_add_tail(&work.node, pos);
     work.worker.set(Some(worker));

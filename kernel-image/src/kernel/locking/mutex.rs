@@ -216,8 +216,6 @@ fn __mutex_lock_common(lock: &'static Mutex, state: u32) -> i32 {
                 raw_spin_lock(&lock.wait_lock);
                 break;
             }
-            // The spin may have given way.
-            set_current_state(state);
             raw_spin_lock(&lock.wait_lock);
         }
         __set_current_state(TASK_RUNNING);

@@ -33,7 +33,8 @@ use crate::include::linux::spinlock::{raw_spin_lock_irq, raw_spin_unlock_irq};
 use crate::kernel::locking::mutex::owner_on_cpu;
 use crate::kernel::locking::osq_lock::{osq_lock, osq_unlock};
 use crate::kernel::sched::clock::sched_clock;
-use crate::kernel::sched::core::{schedule, wake_q_add, wake_up_q};
+use crate::kernel::sched::core::schedule_preempt_disabled;
+use crate::kernel::sched::core::{wake_q_add, wake_up_q};
 use crate::{WARN_ON_ONCE, intrusive_adapter, stack_pinned};
 use core::sync::atomic::Ordering;
 
@@ -535,7 +536,7 @@ fn rwsem_down_read_slowpath(sem: &'static RwSemaphore, count: i64, state: u32) -
             raw_spin_unlock_irq(&sem.wait_lock);
             break;
         }
-        schedule();
+        schedule_preempt_disabled();
     }
     __set_current_state(TASK_RUNNING);
     0
@@ -579,7 +580,7 @@ fn rwsem_down_write_slowpath(sem: &'static RwSemaphore, state: u32) -> i32 {
             owner_state == OwnerState::Null
         };
         if !free {
-            schedule();
+            schedule_preempt_disabled();
             set_current_state(state);
         }
         raw_spin_lock_irq(&sem.wait_lock);
@@ -600,21 +601,31 @@ fn rwsem_wake(sem: &'static RwSemaphore) {
     wake_up_q(&mut wake_q);
 }
 
+/// Between the count and the owner nobody comes: a spinner would believe in an owner of before.
+fn without_preemption<R>(step: impl FnOnce() -> R) -> R {
+    preempt_disable();
+    let ret = step();
+    preempt_enable();
+    ret
+}
+
 impl RwSemaphore {
     fn read_common(&'static self, state: u32) -> i32 {
         might_sleep();
-        match rwsem_read_trylock(self) {
+        without_preemption(|| match rwsem_read_trylock(self) {
             (true, _) => 0,
             (false, count) => rwsem_down_read_slowpath(self, count, state),
-        }
+        })
     }
 
     fn write_common(&'static self, state: u32) -> i32 {
         might_sleep();
-        if rwsem_write_trylock(self) {
-            return 0;
-        }
-        rwsem_down_write_slowpath(self, state)
+        without_preemption(|| {
+            if rwsem_write_trylock(self) {
+                return 0;
+            }
+            rwsem_down_write_slowpath(self, state)
+        })
     }
 
     /// Reads (`down_read`).
@@ -638,22 +649,24 @@ impl RwSemaphore {
     /// Reads if nobody writes or waits (`down_read_trylock`).
     #[must_use]
     pub fn down_read_trylock(&'static self) -> bool {
-        let mut count = self.count.load(Ordering::Relaxed);
-        while count & RWSEM_READ_FAILED_MASK == 0 {
-            match self.count.compare_exchange(
-                count,
-                count + RWSEM_READER_BIAS,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => {
-                    rwsem_set_reader_owned(self);
-                    return true;
+        without_preemption(|| {
+            let mut count = self.count.load(Ordering::Relaxed);
+            while count & RWSEM_READ_FAILED_MASK == 0 {
+                match self.count.compare_exchange(
+                    count,
+                    count + RWSEM_READER_BIAS,
+                    Ordering::Acquire,
+                    Ordering::Relaxed,
+                ) {
+                    Ok(_) => {
+                        rwsem_set_reader_owned(self);
+                        return true;
+                    }
+                    Err(now) => count = now,
                 }
-                Err(now) => count = now,
             }
-        }
-        false
+            false
+        })
     }
 
     /// Writes (`down_write`).
@@ -672,43 +685,49 @@ impl RwSemaphore {
     /// Writes if it is free (`down_write_trylock`).
     #[must_use]
     pub fn down_write_trylock(&'static self) -> bool {
-        rwsem_write_trylock(self)
+        without_preemption(|| rwsem_write_trylock(self))
     }
 
     /// Reads no more (`up_read`).
     pub fn up_read(&'static self) {
-        let tmp = self.count.fetch_sub(RWSEM_READER_BIAS, Ordering::SeqCst) - RWSEM_READER_BIAS;
-        WARN_ON_ONCE!(tmp < 0);
-        if tmp & (RWSEM_LOCK_MASK | RWSEM_FLAG_WAITERS) == RWSEM_FLAG_WAITERS {
-            clear_nonspinnable(self);
-            rwsem_wake(self);
-        }
+        without_preemption(|| {
+            let tmp = self.count.fetch_sub(RWSEM_READER_BIAS, Ordering::SeqCst) - RWSEM_READER_BIAS;
+            WARN_ON_ONCE!(tmp < 0);
+            if tmp & (RWSEM_LOCK_MASK | RWSEM_FLAG_WAITERS) == RWSEM_FLAG_WAITERS {
+                clear_nonspinnable(self);
+                rwsem_wake(self);
+            }
+        });
     }
 
     /// Writes no more (`up_write`).
     pub fn up_write(&'static self) {
-        rwsem_clear_owner(self);
-        let tmp = self.count.fetch_sub(RWSEM_WRITER_LOCKED, Ordering::SeqCst);
-        WARN_ON_ONCE!(tmp & RWSEM_WRITER_LOCKED == 0);
-        if tmp & RWSEM_FLAG_WAITERS != 0 {
-            rwsem_wake(self);
-        }
+        without_preemption(|| {
+            rwsem_clear_owner(self);
+            let tmp = self.count.fetch_sub(RWSEM_WRITER_LOCKED, Ordering::SeqCst);
+            WARN_ON_ONCE!(tmp & RWSEM_WRITER_LOCKED == 0);
+            if tmp & RWSEM_FLAG_WAITERS != 0 {
+                rwsem_wake(self);
+            }
+        });
     }
 
     /// A writer goes on as a reader (`downgrade_write`).
     pub fn downgrade_write(&'static self) {
-        let tmp = self
-            .count
-            .fetch_add(RWSEM_READER_BIAS - RWSEM_WRITER_LOCKED, Ordering::SeqCst);
-        rwsem_set_reader_owned(self);
-        if tmp & RWSEM_FLAG_WAITERS != 0 {
-            let mut wake_q = WakeQHead::new();
-            {
-                let _guard = self.wait_lock.lock_irqsave();
-                rwsem_mark_wake(self, Wake::ReadOwned, &mut wake_q);
+        without_preemption(|| {
+            let tmp = self
+                .count
+                .fetch_add(RWSEM_READER_BIAS - RWSEM_WRITER_LOCKED, Ordering::SeqCst);
+            rwsem_set_reader_owned(self);
+            if tmp & RWSEM_FLAG_WAITERS != 0 {
+                let mut wake_q = WakeQHead::new();
+                {
+                    let _guard = self.wait_lock.lock_irqsave();
+                    rwsem_mark_wake(self, Wake::ReadOwned, &mut wake_q);
+                }
+                wake_up_q(&mut wake_q);
             }
-            wake_up_q(&mut wake_q);
-        }
+        });
     }
 
     /// Whether anybody has it (`rwsem_is_locked`).

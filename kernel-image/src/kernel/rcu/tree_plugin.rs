@@ -7,7 +7,9 @@
 
 use crate::WARN_ON_ONCE;
 use crate::arch::x86::include::asm::current::current;
+use crate::include::linux::cpumask::cpu_online;
 use crate::include::linux::interrupt::{RCU_SOFTIRQ, raise_softirq_irqoff};
+use crate::include::linux::irq_work::IrqWork;
 use crate::include::linux::irqflags::{irqs_disabled, local_irq_restore, local_irq_save};
 use crate::include::linux::jiffies::{HZ, jiffies, time_after};
 use crate::include::linux::list::{ListHead, list_add, list_add_tail, list_del_init, list_empty};
@@ -16,9 +18,11 @@ use crate::include::linux::rcupdate::{rcu_preempt_depth, rcu_tasks_qs};
 use crate::include::linux::sched::{TaskRef, set_tsk_need_resched};
 use crate::include::linux::spinlock::{raw_spin_lock, raw_spin_unlock};
 use crate::intrusive_adapter;
+use crate::kernel::irq_work::irq_work_queue_on;
 use crate::kernel::rcu::tree::preempt_bh_disabled;
 use crate::kernel::rcu::tree::qs::rcu_report_unblock_qs_rnp;
 use crate::kernel::rcu::tree::rcu_gp_in_progress;
+use crate::kernel::rcu::tree::types::RcuData;
 use crate::kernel::rcu::tree::types::{RdpRef, RnpRef, rcu_data, rcu_state};
 use crate::kernel::rcu::tree_exp::{rcu_report_exp_rdp, rcu_report_exp_rnp, sync_rcu_exp_done};
 
@@ -199,6 +203,19 @@ fn rcu_next_node_entry(t: TaskRef, rnp: RnpRef) -> Option<&'static ListHead> {
     (!core::ptr::eq(np, &rnp.blkd_tasks)).then_some(np)
 }
 
+/// The interrupt that a reader's end asked for: the way out of it does the rest.
+pub fn rcu_preempt_deferred_qs_handler(iwp: &'static IrqWork) {
+    let rdp = crate::container_of!(iwp, RcuData, defer_qs_iw);
+    rdp.defer_qs_iw_pending.set(false);
+}
+
+/// ksoftirqd is between two rounds: a quiescent state of every kind.
+pub fn rcu_softirq_qs() {
+    rcu_qs();
+    rcu_preempt_deferred_qs(current());
+    rcu_tasks_qs(current(), false);
+}
+
 /// The outermost reader ends and has something to report: at once if it may, else at the next point where it
 /// may: a switch, a tick, the softirq.
 #[expect(unsafe_code, reason = "no_mangle: known by name")]
@@ -213,13 +230,21 @@ pub extern "C" fn rcu_read_unlock_special(t: TaskRef) {
         return;
     }
     // Locks of the scheduler may be held.
-    let hurry = t.rcu_read_unlock_special.get() & RCU_READ_UNLOCK_EXP_HINT != 0
-        || rcu_data.this_cpu().cpu_no_qs.exp.get();
+    let rdp = rcu_data.this_cpu();
+    let blocked = t.rcu_blocked_node.get();
+    let hurry = blocked.is_some_and(|rnp| rnp.exp_tasks.get().is_some())
+        || rdp.grpmask.get() & rdp.node().expmask.get() != 0;
     if in_hardirq() || hurry && !irqs_were_disabled {
         raise_softirq_irqoff(RCU_SOFTIRQ);
     } else {
         set_tsk_need_resched(t);
         set_preempt_need_resched();
+        // Nothing looks at that before interrupts are on again: an interrupt of our own does.
+        let cpu = rdp.cpu.get();
+        if irqs_were_disabled && hurry && !rdp.defer_qs_iw_pending.get() && cpu_online(cpu) {
+            rdp.defer_qs_iw_pending.set(true);
+            irq_work_queue_on(&rdp.defer_qs_iw, cpu);
+        }
     }
     local_irq_restore(flags);
 }

@@ -35,6 +35,9 @@ pub fn record_gp_stall_check_time() {
     rcu_state
         .jiffies_stall
         .store(j + rcu_stall_timeout() * HZ, Ordering::SeqCst);
+    rcu_state
+        .jiffies_resched
+        .set(j + rcu_stall_timeout() * HZ / 2);
 }
 
 /// Callbacks of all CPUs.

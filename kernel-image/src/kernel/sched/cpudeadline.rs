@@ -163,9 +163,15 @@ pub fn cpudl_find(cp: &Cpudl, p: TaskRef) -> Option<Cpumask> {
     if !later_mask.is_empty() {
         return Some(later_mask);
     }
+    cpudl_later(cp, p).map(Cpumask::of)
+}
+
+/// The CPU with the latest deadline, if the task's is earlier and it may go there. All that `cpudl_find` looks at
+/// for a caller who does not want the mask: free CPUs are none to it.
+pub fn cpudl_later(cp: &Cpudl, p: TaskRef) -> Option<u32> {
     let (best_cpu, dl) = cp.maximum()?;
     let better = p.cpus_mask.get().test(best_cpu) && dl_time_before(p.dl.deadline.get(), dl);
-    better.then_some(Cpumask::of(best_cpu))
+    better.then_some(best_cpu)
 }
 
 /// The last deadline task has left the CPU.

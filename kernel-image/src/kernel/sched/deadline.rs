@@ -25,7 +25,7 @@ use crate::kernel::sched::core::affinity::{AffinityContext, set_cpus_allowed_com
 use crate::kernel::sched::core::params::{SCHED_FLAG_DL_OVERRUN, SCHED_FLAG_RECLAIM};
 use crate::kernel::sched::core::resched_curr;
 use crate::kernel::sched::cpudeadline::{
-    cpudl_clear, cpudl_clear_freecpu, cpudl_find, cpudl_set, cpudl_set_freecpu,
+    cpudl_clear, cpudl_clear_freecpu, cpudl_later, cpudl_set, cpudl_set_freecpu,
 };
 use crate::kernel::sched::cpupri::{CPUPRI_HIGHER, cpupri_set};
 use crate::kernel::sched::fair::entity::update_curr_common;
@@ -307,10 +307,10 @@ fn migrate_task_rq_dl(p: TaskRef, _new_cpu: i32) {
 fn check_preempt_equal_dl(rq: RqRef, p: TaskRef) {
     let curr = rq.current();
     let cpudl = &rq.rd().cpudl;
-    if curr.nr_cpus_allowed.get() == 1 || cpudl_find(cpudl, curr).is_none() {
+    if curr.nr_cpus_allowed.get() == 1 || cpudl_later(cpudl, curr).is_none() {
         return;
     }
-    if p.nr_cpus_allowed.get() != 1 && cpudl_find(cpudl, p).is_some() {
+    if p.nr_cpus_allowed.get() != 1 && cpudl_later(cpudl, p).is_some() {
         return;
     }
     resched_curr(rq);

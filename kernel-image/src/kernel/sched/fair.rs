@@ -314,7 +314,7 @@ fn dequeue_task_fair(rq: RqRef, p: TaskRef, flags: i32) {
             rq.next_balance.set(jiffies());
         }
     }
-    util_est_update(p, task_sleep);
+    util_est_update(&rq.cfs, p, task_sleep);
 }
 
 /// The current task gives up the rest of its request, and its next deadline is a request later.

@@ -23,7 +23,7 @@ use crate::kernel::sched::core::affinity::set_cpus_allowed_common;
 use crate::kernel::sched::core::{resched_curr, schedule_idle};
 use crate::kernel::sched::fair::balance::nohz::nohz_run_idle_balance;
 use crate::kernel::sched::fair::select::idle_sibling::update_idle_core;
-use crate::kernel::sched::sched::{RqRef, SchedClass};
+use crate::kernel::sched::sched::{RqRef, SchedClass, raw_spin_rq_lock, raw_spin_rq_unlock};
 use crate::kernel::sched::stats::schedstat_inc;
 use crate::kernel::time::tick_sched::{
     tick_nohz_idle_enter, tick_nohz_idle_exit, tick_nohz_idle_stop_tick,
@@ -157,12 +157,13 @@ fn enqueue_task_idle(_rq: RqRef, _p: TaskRef, _flags: i32) {
 }
 
 /// The idle task tried to sleep.
-fn dequeue_task_idle(_rq: RqRef, _p: TaskRef, _flags: i32) {
-    pr_err!(
-        "bad: scheduling from the idle thread! (CPU {})",
-        raw_smp_processor_id()
-    );
+fn dequeue_task_idle(rq: RqRef, _p: TaskRef, _flags: i32) {
+    raw_spin_rq_unlock(rq);
+    local_irq_enable();
+    pr_err!("bad: scheduling from the idle thread!");
     crate::kernel::panic::dump_stack();
+    local_irq_disable();
+    raw_spin_rq_lock(rq);
 }
 
 fn yield_task_idle(_rq: RqRef) {

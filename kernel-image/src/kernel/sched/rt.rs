@@ -37,7 +37,7 @@ use crate::kernel::sched::sched::{
 };
 use crate::kernel::sched::stop_task::sched_stop_runnable;
 use bandwidth::{
-    __disable_runtime, __enable_runtime, def_rt_bandwidth, rt_bandwidth_enabled,
+    __disable_runtime, __enable_runtime, RUNTIME_INF, def_rt_bandwidth, rt_bandwidth_enabled,
     sched_rt_runtime_exceeded, start_rt_bandwidth,
 };
 use push_pull::{
@@ -183,6 +183,10 @@ fn update_curr_rt(rq: RqRef) {
     }
     let delta_exec = update_curr_common(rq, curr);
     if delta_exec == 0 || !rt_bandwidth_enabled() {
+        return;
+    }
+    // A CPU that goes down has no limit.
+    if rq.rt.rt_runtime.get() == RUNTIME_INF {
         return;
     }
     rq.rt.rt_time.add(delta_exec);

@@ -9,6 +9,7 @@
 //! Lock order: `pi_lock` of a task, then a runqueue's `__lock`, then a second runqueue's by ascending
 //! CPU number. The stopper's lock is never taken with a runqueue's lock held.
 
+use crate::WARN_ON_ONCE;
 use crate::arch::x86::include::asm::processor::cpu_relax;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::fence::percpu::PerCpu;
@@ -49,7 +50,7 @@ pub use double_lock::{
 pub use group::{
     SchedGroup, SchedGroupCapacity, group_balance_cpu, group_balance_mask, sched_group_span,
 };
-pub use root_domain::{RdRef, RootDomain};
+pub use root_domain::{RdRef, RootDomain, SG_OVERLOAD, SG_OVERUTILIZED};
 
 /// A runqueue.
 pub type RqRef = &'static Rq;
@@ -281,6 +282,10 @@ pub struct CfsRq {
     pub throttled_clock_pelt: Shared<u64>,
     /// How long that was so far.
     pub throttled_clock_pelt_time: Shared<u64>,
+    /// Since when something is queued here that an own or an upper throttling keeps from the CPU; 0: nothing.
+    pub throttled_clock_self: Shared<u64>,
+    /// How long that has been so in all.
+    pub throttled_clock_self_time: Shared<u64>,
     /// It is out of the hierarchy.
     pub throttled: Shared<i32>,
     /// How many at and above it are.
@@ -347,6 +352,8 @@ impl CfsRq {
             throttled_clock: Shared::new(0),
             throttled_clock_pelt: Shared::new(0),
             throttled_clock_pelt_time: Shared::new(0),
+            throttled_clock_self: Shared::new(0),
+            throttled_clock_self_time: Shared::new(0),
             throttled: Shared::new(0),
             throttle_count: Shared::new(0),
             throttled_list: ListHead::new(),
@@ -891,7 +898,7 @@ pub fn add_nr_running(rq: RqRef, count: u32) {
     let prev_nr = rq.nr_running.get();
     rq.nr_running.set(prev_nr + count);
     if prev_nr < 2 && rq.nr_running.get() >= 2 && rq.rd().overload.get() == 0 {
-        rq.rd().overload.set(1);
+        rq.rd().overload.set(SG_OVERLOAD);
     }
 }
 
@@ -914,6 +921,25 @@ pub fn rq_clock_task(rq: RqRef) -> u64 {
 pub fn rq_clock_skip_update(rq: RqRef) {
     rq.clock_update_flags
         .set(rq.clock_update_flags.get() | RQCF_REQ_SKIP);
+}
+
+/// Takes that back. The lock is held.
+pub fn rq_clock_cancel_skipupdate(rq: RqRef) {
+    rq.clock_update_flags
+        .set(rq.clock_update_flags.get() & !RQCF_REQ_SKIP);
+}
+
+/// A loop under the lock that would bring the clock up to date at every turn: once is enough, which was before.
+pub fn rq_clock_start_loop_update(rq: RqRef) {
+    WARN_ON_ONCE!(rq.clock_update_flags.get() & RQCF_ACT_SKIP != 0);
+    rq.clock_update_flags
+        .set(rq.clock_update_flags.get() | RQCF_ACT_SKIP);
+}
+
+/// The loop is over.
+pub fn rq_clock_stop_loop_update(rq: RqRef) {
+    rq.clock_update_flags
+        .set(rq.clock_update_flags.get() & !RQCF_ACT_SKIP);
 }
 
 /// Brings the queue's clock up to date. The lock is held.

@@ -94,6 +94,14 @@ pub fn schedstat_inc(counter: &Shared<u64>) {
     }
 }
 
+/// So many more, if statistics are counted.
+#[inline(always)]
+pub fn schedstat_add(counter: &Shared<u64>, n: u64) {
+    if schedstat_enabled() {
+        counter.add(n);
+    }
+}
+
 fn raise(max: &Shared<u64>, value: u64) {
     if value > max.get() {
         max.set(value);

@@ -153,6 +153,7 @@ fn migrate_hrtimer_list(old_base: ClockBaseRef, new_base: ClockBaseRef) {
     while let Some(node) = rb_first_cached(&old_base.active) {
         let timer = timer_of(node);
         BUG_ON!(hrtimer_callback_running(timer));
+        trace_hrtimer_cancel(timer);
         // It stays queued for those who look without the lock.
         __remove_hrtimer(timer, old_base, HRTIMER_STATE_ENQUEUED, false);
         timer.base.set(Some(new_base));
@@ -493,7 +494,9 @@ pub extern "C" fn hrtimer_start_range_ns(
     delta_ns: u64,
     mode: u32,
 ) {
-    WARN_ON_ONCE!(timer.function.get().is_none());
+    if WARN_ON_ONCE!(timer.function.get().is_none()) {
+        return;
+    }
     let (base, flags) = lock_hrtimer_base(timer);
     let (base, first) = __hrtimer_start_range_ns(timer, tim, delta_ns, mode, base);
     if first {
@@ -571,6 +574,11 @@ pub fn hrtimer_active(timer: &Hrtimer) -> bool {
     }
 }
 
+/// The same of the caller's own timer, or under a lock that keeps others from it; ns.
+pub fn hrtimer_expires_remaining(timer: &'static Hrtimer) -> Ktime {
+    timer.expires() - timer.base.get().map_or(0, get_time)
+}
+
 /// Time to the expiry, ns.
 pub fn hrtimer_get_remaining(timer: &'static Hrtimer) -> Ktime {
     let (base, flags) = lock_hrtimer_base(timer);
@@ -640,6 +648,7 @@ fn __run_hrtimer(
     now: &Ktime,
     flags: u64,
 ) {
+    trace_hrtimer_cancel(timer);
     base.running.set(Some(timer));
     // Whoever finds the timer no longer queued finds it running.
     base.seq.add(2);

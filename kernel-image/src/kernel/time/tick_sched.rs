@@ -12,6 +12,7 @@ use crate::fence::shared::Shared;
 use crate::include::linux::clockchips::ClockEventDevice;
 use crate::include::linux::cpumask::{NR_CPUS, cpu_active, cpu_online, num_possible_cpus};
 use crate::include::linux::hrtimer::*;
+use crate::include::linux::interrupt::SOFTIRQ_HOTPLUG_SAFE_MASK;
 use crate::include::linux::interrupt::{TIMER_SOFTIRQ, local_softirq_pending};
 use crate::include::linux::irqflags::{local_irq_disable, local_irq_enable};
 use crate::include::linux::jiffies::TICK_NSEC;
@@ -549,12 +550,12 @@ static ratelimit: Shared<u32> = Shared::new(0);
 /// Softirqs are pending although the CPU idles: the tick must see to them. Complains, because nobody should leave
 /// any behind.
 fn report_idle_softirq() -> bool {
-    let pending = local_softirq_pending();
-    if pending == 0 {
-        return false;
+    let mut pending = local_softirq_pending();
+    // On its way down ksoftirqd is parked already; these can stand that.
+    if !cpu_active(smp_processor_id()) {
+        pending &= !SOFTIRQ_HOTPLUG_SAFE_MASK;
     }
-    // On its way down ksoftirqd is parked already.
-    if !cpu_active(smp_processor_id()) || ratelimit.get() >= 10 {
+    if pending == 0 || ratelimit.get() >= 10 {
         return false;
     }
     pr_warn!("NOHZ tick-stop error: local softirq work is pending, handler #{pending:02x}!!!");

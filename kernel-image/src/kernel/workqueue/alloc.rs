@@ -30,6 +30,7 @@ use crate::kernel::kthread::{kthread_bind_mask, kthread_create, kthread_stop};
 use crate::kernel::sched::core::wake_up_process;
 use crate::{WARN, WARN_ON, pr_err};
 use alloc::boxed::Box;
+use core::fmt;
 use core::sync::atomic::Ordering;
 
 fn alloc_pwq(wq: &'static WorkqueueStruct, pool: &'static WorkerPool) -> &'static PoolWorkqueue {
@@ -177,7 +178,7 @@ pub(super) fn init_rescuer(wq: &'static WorkqueueStruct) -> i32 {
     0
 }
 
-fn wq_clamp_max_active(max_active: i32, name: &str) -> i32 {
+fn wq_clamp_max_active(max_active: i32, name: impl fmt::Display) -> i32 {
     if !(1..=WQ_MAX_ACTIVE).contains(&max_active) {
         crate::pr_warn!(
             "workqueue: max_active {max_active} requested for {name} is out of range, clamping between 1 and {WQ_MAX_ACTIVE}"
@@ -328,9 +329,10 @@ pub fn workqueue_set_max_active(wq: &'static WorkqueueStruct, max_active: i32) {
     if WARN_ON!(wq.flags.get() & __WQ_ORDERED_EXPLICIT != 0) {
         return;
     }
+    let max_active = wq_clamp_max_active(max_active, wq.name());
     wq.mutex.lock();
     wq.flags.and_not(__WQ_ORDERED);
-    wq.saved_max_active.set(max_active.clamp(1, WQ_MAX_ACTIVE));
+    wq.saved_max_active.set(max_active);
     PwqLink::iter(&wq.pwqs).for_each(pwq_adjust_max_active);
     wq.mutex.unlock();
 }

@@ -6,14 +6,18 @@
 //! numa and system have one pod.
 //! Locks: `wq_pool_mutex`.
 
+use super::__WQ_ORDERED;
+use super::__WQ_ORDERED_EXPLICIT;
 use super::alloc::{alloc_unbound_pwq, link_pwq};
 use super::pool::wq_unbound_cpumask;
 use super::{PoolWorkqueue, WorkqueueStruct, put_pwq_unlocked, wq_pool_mutex};
 use crate::WARN_ON;
+use crate::arch::x86::kernel::smpboot::cpu_smt_mask;
 use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
 use crate::include::linux::cpumask::{Cpumask, NR_CPUS, cpu_online_mask, cpu_possible_mask};
 use crate::include::linux::errno::{EINVAL, ENOMEM};
+use crate::include::linux::list::list_empty;
 use crate::include::linux::workqueue::WQ_UNBOUND;
 
 /// Which CPUs share workers.
@@ -166,8 +170,7 @@ pub(super) fn init_system_pod() {
 /// The topology is known.
 pub(super) fn init_pods() {
     init_pod_type(WqAffnScope::Cpu, |a, b| a == b);
-    // No core of this machine has two threads.
-    init_pod_type(WqAffnScope::Smt, |a, b| a == b);
+    init_pod_type(WqAffnScope::Smt, |a, b| cpu_smt_mask(b).test(a));
     init_pod_type(WqAffnScope::Cache, |_, _| true);
     init_pod_type(WqAffnScope::Numa, |_, _| true);
 }
@@ -222,6 +225,13 @@ pub(super) fn apply_workqueue_attrs_locked(
 ) -> i32 {
     if WARN_ON!(wq.flags.get() & WQ_UNBOUND == 0) {
         return -EINVAL;
+    }
+    // Several shares break the order; at first there is none.
+    if !list_empty(&wq.pwqs) {
+        if WARN_ON!(wq.flags.get() & __WQ_ORDERED_EXPLICIT != 0) {
+            return -EINVAL;
+        }
+        wq.flags.and_not(__WQ_ORDERED);
     }
     let mut new_attrs = *attrs;
     wqattrs_actualize_cpumask(&mut new_attrs, wq_unbound_cpumask.get());

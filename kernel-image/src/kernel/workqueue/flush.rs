@@ -278,7 +278,7 @@ pub fn drain_workqueue(wq: &'static WorkqueueStruct) {
         }
         wq.mutex.unlock();
         flush_cnt += 1;
-        if flush_cnt == 10 || flush_cnt.is_multiple_of(100) {
+        if flush_cnt == 10 || flush_cnt.is_multiple_of(100) && flush_cnt <= 1000 {
             pr_warn!(
                 "workqueue {}: drain_workqueue() isn't complete after {flush_cnt} tries",
                 wq.name()

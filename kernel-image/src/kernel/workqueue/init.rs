@@ -76,7 +76,7 @@ fn wq_cpu_intensive_thresh_init() {
         wq_cpu_intensive_thresh_us.set(us);
         return;
     }
-    let bogo = (loops_per_jiffy.get() / (500_000 / HZ)).max(1);
+    let bogo = (loops_per_jiffy.get() / 500_000 * HZ).max(1);
     let thresh = 10_000u64;
     if bogo < 4000 {
         wq_cpu_intensive_thresh_us.set((thresh * 4000 / bogo).min(1_000_000));

@@ -12,6 +12,7 @@ extern crate alloc;
 use super::attrs::{SharedAttrs, WorkqueueAttrs};
 use super::worker::worker_thread;
 use super::{system_unbound_wq, wq_pool_mutex};
+use crate::WARN_ON_ONCE;
 use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
 use crate::fence::stack_pinned::StackObject;
@@ -40,6 +41,7 @@ use crate::kernel::kthread::{kthread_bind_mask, kthread_create, kthread_set_per_
 use crate::kernel::sched::completion::wait_for_completion;
 use crate::kernel::sched::core::{set_cpus_allowed_ptr, set_user_nice, wake_up_process};
 use crate::kernel::sched::wait::wait_event;
+use crate::kernel::workqueue::work_pending;
 use crate::lib::idr::Ida;
 use crate::{WARN_ON, intrusive_adapter, pr_err, stack_pinned};
 use alloc::boxed::Box;
@@ -450,6 +452,7 @@ pub(super) fn worker_enter_idle(worker: &'static Worker) {
     if pool.too_many_workers() && !crate::include::linux::timer::timer_pending(&pool.idle_timer) {
         mod_timer(&pool.idle_timer, jiffies() + IDLE_WORKER_TIMEOUT);
     }
+    WARN_ON_ONCE!(pool.nr_workers.get() == pool.nr_idle.get() && pool.nr_running.get() != 0);
 }
 
 /// The worker is idle no more. The lock is held.
@@ -617,6 +620,9 @@ fn wake_dying_workers(cull_list: &'static ListHead) {
 /// The pool has had too many idle workers for a while. Softirq.
 fn idle_worker_timeout(timer: &'static TimerList) {
     let pool = PoolOfIdleTimer::entry(timer);
+    if work_pending(&pool.idle_cull_work) {
+        return;
+    }
     let mut do_cull = false;
     {
         let _guard = pool.lock.lock_irqsave();
@@ -823,6 +829,7 @@ pub(super) fn rebind_workers(pool: &'static WorkerPool) {
     let _guard = pool.lock.lock_irqsave();
     pool.flags.and_not(POOL_DISASSOCIATED);
     for worker in WorkerNodeLink::iter(&pool.workers) {
+        WARN_ON_ONCE!(worker.flags.get() & WORKER_UNBOUND == 0);
         // Counts again when it next begins to work: it clears REBOUND there.
         worker
             .flags

@@ -29,6 +29,7 @@ use crate::include::linux::sched::{
     __set_current_state, CommBuf, PF_WQ_WORKER, TASK_IDLE, TASK_INTERRUPTIBLE, TASK_RUNNING,
     TaskRef, cond_resched, set_current_state,
 };
+use crate::include::linux::smp::raw_smp_processor_id;
 use crate::include::linux::spinlock::{
     raw_spin_lock, raw_spin_lock_irq, raw_spin_unlock, raw_spin_unlock_irq,
 };
@@ -42,6 +43,7 @@ use crate::include::trace::events::workqueue::{
 use crate::kernel::kthread::kthread_should_stop;
 use crate::kernel::sched::core::{schedule, set_user_nice};
 use crate::kernel::time::timer::sleep::schedule_timeout;
+use crate::kernel::workqueue::pool::POOL_DISASSOCIATED;
 use crate::{WARN_ON, WARN_ON_ONCE, pr_err};
 use core::sync::atomic::Ordering;
 
@@ -234,6 +236,10 @@ extern "C" fn process_one_work(worker: &'static Worker, work: &'static WorkStruc
     let wq = pwq.wq();
     let func = work.func.get();
     let work_data = work.data.load(Ordering::Relaxed);
+    WARN_ON_ONCE!(
+        pool.flags.get() & POOL_DISASSOCIATED == 0
+            && raw_smp_processor_id() as i32 != pool.cpu.get()
+    );
     list_add(&worker.entry, pool.busy_bucket(work));
     worker.current_work.set(Some(work));
     worker.current_func.set(Some(func));
@@ -394,7 +400,9 @@ pub fn wq_worker_tick(task: TaskRef) {
     let Some(worker) = task.worker.get() else {
         return;
     };
+    // 0 switches it off.
     if worker.current_pwq.get().is_none()
+        || wq_cpu_intensive_thresh_ns() == 0
         || worker.flags.get() & WORKER_NOT_RUNNING != 0
         || worker.sleeping.get() != 0
     {

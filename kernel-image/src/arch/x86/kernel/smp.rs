@@ -3,13 +3,14 @@
 //! Linux: arch/x86/kernel/smp.c, kernel/smp.c and include/linux/smp.h (the tracepoints at the senders), v6.8.
 #![expect(unsafe_code, reason = "called from assembly by name")]
 
+use crate::WARN;
 use crate::arch::x86::include::asm::irq_vectors::*;
 use crate::arch::x86::include::asm::ptrace::PtRegs;
 use crate::arch::x86::kernel::apic::apic::apic_eoi;
 use crate::arch::x86::kernel::apic::ipi::*;
 use crate::arch::x86::kernel::irq::{irqentry_enter, irqentry_exit};
 use crate::fence::caller::return_address;
-use crate::include::linux::cpumask::{Cpumask, cpu_online_mask, num_online_cpus};
+use crate::include::linux::cpumask::{Cpumask, cpu_online, cpu_online_mask, num_online_cpus};
 use crate::include::linux::interrupt::{irq_enter, irq_exit};
 use crate::include::trace::events::ipi::trace_ipi_send_cpu;
 use crate::include::trace::events::irq_vectors::*;
@@ -30,6 +31,12 @@ pub extern "C" fn smp_send_reschedule(cpu: u32) {
 
 /// The machine's part of [`smp_send_reschedule`].
 pub fn arch_smp_send_reschedule(cpu: u32) {
+    if WARN!(
+        !cpu_online(cpu),
+        "sched: Unexpected reschedule of offline CPU#{cpu}!"
+    ) {
+        return;
+    }
     default_send_IPI_single(cpu, RESCHEDULE_VECTOR);
 }
 

@@ -1,7 +1,7 @@
 //! What is counted of a task: how often it ran, how long it waited.
 //!
 //! Linux: `include/linux/sched.h` (v6.8): `sched_info`, `sched_statistics`. Kept: the fields that are counted here, in
-//! Linux's order. Left out: reasons why a task was not migrated.
+//! Linux's order.
 
 use crate::fence::shared::Shared;
 
@@ -63,6 +63,16 @@ pub struct SchedStatistics {
     pub exec_max: Shared<u64>,
     /// Longest time on a CPU with others waiting, ns.
     pub slice_max: Shared<u64>,
+    /// In v6.8 never counted.
+    pub nr_migrations_cold: Shared<u64>,
+    /// Balances that did not move it because it may not run there.
+    pub nr_failed_migrations_affine: Shared<u64>,
+    /// Because it ran.
+    pub nr_failed_migrations_running: Shared<u64>,
+    /// Because its cache was warm.
+    pub nr_failed_migrations_hot: Shared<u64>,
+    /// Balances that moved it though its cache was warm: others had failed.
+    pub nr_forced_migrations: Shared<u64>,
     /// Wake-ups.
     pub nr_wakeups: Shared<u64>,
     /// By a waker about to sleep.
@@ -97,6 +107,11 @@ impl SchedStatistics {
             sum_block_runtime: Shared::new(0),
             exec_max: Shared::new(0),
             slice_max: Shared::new(0),
+            nr_migrations_cold: Shared::new(0),
+            nr_failed_migrations_affine: Shared::new(0),
+            nr_failed_migrations_running: Shared::new(0),
+            nr_failed_migrations_hot: Shared::new(0),
+            nr_forced_migrations: Shared::new(0),
             nr_wakeups: Shared::new(0),
             nr_wakeups_sync: Shared::new(0),
             nr_wakeups_migrate: Shared::new(0),
@@ -124,6 +139,11 @@ impl SchedStatistics {
             &self.sum_block_runtime,
             &self.exec_max,
             &self.slice_max,
+            &self.nr_migrations_cold,
+            &self.nr_failed_migrations_affine,
+            &self.nr_failed_migrations_running,
+            &self.nr_failed_migrations_hot,
+            &self.nr_forced_migrations,
             &self.nr_wakeups,
             &self.nr_wakeups_sync,
             &self.nr_wakeups_migrate,

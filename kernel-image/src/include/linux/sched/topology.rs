@@ -14,6 +14,9 @@ use core::sync::atomic::AtomicI32;
 /// A domain.
 pub type SdRef = &'static SchedDomain;
 
+/// How many kinds of balance there are (`CpuIdleType`).
+pub const CPU_MAX_IDLE_TYPES: usize = 3;
+
 /// Balance when about to become idle.
 pub const SD_BALANCE_NEWIDLE: u32 = 0x0001;
 /// Balance on exec.
@@ -123,6 +126,28 @@ pub struct SchedDomain {
     pub max_newidle_lb_cost: Shared<u64>,
     /// When that was last let decay, jiffies.
     pub last_decay_max_lb_cost: Shared<u64>,
+    /// Balances of it, by `CpuIdleType` as all that follow (with schedstats).
+    pub lb_count: [Shared<u64>; CPU_MAX_IDLE_TYPES],
+    /// That found somebody too busy and moved nothing.
+    pub lb_failed: [Shared<u64>; CPU_MAX_IDLE_TYPES],
+    /// That found nothing to even out.
+    pub lb_balanced: [Shared<u64>; CPU_MAX_IDLE_TYPES],
+    /// Sum of what was to be moved.
+    pub lb_imbalance: [Shared<u64>; CPU_MAX_IDLE_TYPES],
+    /// Tasks that came.
+    pub lb_gained: [Shared<u64>; CPU_MAX_IDLE_TYPES],
+    /// Of those, with a warm cache.
+    pub lb_hot_gained: [Shared<u64>; CPU_MAX_IDLE_TYPES],
+    /// Balances that found no group busier.
+    pub lb_nobusyg: [Shared<u64>; CPU_MAX_IDLE_TYPES],
+    /// That found no queue of it busier.
+    pub lb_nobusyq: [Shared<u64>; CPU_MAX_IDLE_TYPES],
+    /// Active balances to its CPU: that looked for a task, that found none, that moved one.
+    pub alb_count: Shared<u64>,
+    /// See `alb_count`.
+    pub alb_failed: Shared<u64>,
+    /// See `alb_count`.
+    pub alb_pushed: Shared<u64>,
     /// Wake-ups made on its CPU for another one that this is the narrowest domain around (with schedstats).
     pub ttwu_wake_remote: Shared<u64>,
     /// Tasks that a wake-up on its CPU drew to it (with schedstats).
@@ -157,12 +182,47 @@ impl SchedDomain {
             nr_balance_failed: Shared::new(0),
             max_newidle_lb_cost: Shared::new(0),
             last_decay_max_lb_cost: Shared::new(0),
+            lb_count: [const { Shared::new(0) }; CPU_MAX_IDLE_TYPES],
+            lb_failed: [const { Shared::new(0) }; CPU_MAX_IDLE_TYPES],
+            lb_balanced: [const { Shared::new(0) }; CPU_MAX_IDLE_TYPES],
+            lb_imbalance: [const { Shared::new(0) }; CPU_MAX_IDLE_TYPES],
+            lb_gained: [const { Shared::new(0) }; CPU_MAX_IDLE_TYPES],
+            lb_hot_gained: [const { Shared::new(0) }; CPU_MAX_IDLE_TYPES],
+            lb_nobusyg: [const { Shared::new(0) }; CPU_MAX_IDLE_TYPES],
+            lb_nobusyq: [const { Shared::new(0) }; CPU_MAX_IDLE_TYPES],
+            alb_count: Shared::new(0),
+            alb_failed: Shared::new(0),
+            alb_pushed: Shared::new(0),
             ttwu_wake_remote: Shared::new(0),
             ttwu_move_affine: Shared::new(0),
             topology_level: Shared::new(0),
             shared: Shared::new(None),
             span_weight: Shared::new(0),
             span: Shared::new(Cpumask::EMPTY),
+        }
+    }
+
+    /// Every statistic, to begin with 0.
+    pub fn reset_stats(&self) {
+        let by_idle_type = [
+            &self.lb_count,
+            &self.lb_failed,
+            &self.lb_balanced,
+            &self.lb_imbalance,
+            &self.lb_gained,
+            &self.lb_hot_gained,
+            &self.lb_nobusyg,
+            &self.lb_nobusyq,
+        ];
+        let others = [
+            &self.alb_count,
+            &self.alb_failed,
+            &self.alb_pushed,
+            &self.ttwu_wake_remote,
+            &self.ttwu_move_affine,
+        ];
+        for counter in by_idle_type.into_iter().flatten().chain(others) {
+            counter.set(0);
         }
     }
 

@@ -89,6 +89,18 @@ pub fn trace_sched_process_free(p: TaskRef) {
     tracepoint!("sched:sched_process_free", p);
 }
 
+/// An idle CPU that polls is to look at its flags: it needs no interrupt.
+#[inline(always)]
+pub fn trace_sched_wake_idle_without_ipi(cpu: u32) {
+    tracepoint!("sched:sched_wake_idle_without_ipi", cpu);
+}
+
+/// Somebody waits until a task is off its CPU, and looks.
+#[inline(always)]
+pub fn trace_sched_wait_task(p: TaskRef) {
+    tracepoint!("sched:sched_wait_task", p);
+}
+
 /// A task has waited for a CPU.
 #[inline(always)]
 pub fn trace_sched_stat_wait(p: TaskRef, delay: u64) {

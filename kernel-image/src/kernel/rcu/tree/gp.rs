@@ -15,7 +15,7 @@ use super::types::{
 };
 use crate::arch::x86::include::asm::current::current;
 use crate::fence::void::VoidPtr;
-use crate::include::linux::cpumask::{cpu_online, num_online_cpus};
+use crate::include::linux::cpumask::num_online_cpus;
 use crate::include::linux::jiffies::{HZ, jiffies, time_after, time_after_eq};
 use crate::include::linux::preempt::{in_hardirq, in_serving_softirq};
 use crate::include::linux::sched::{cond_resched, same_task};
@@ -23,6 +23,8 @@ use crate::include::linux::spinlock::{raw_spin_lock_irqsave, raw_spin_unlock_irq
 use crate::kernel::context_tracking::{RCU_DYNTICKS_IDX, ct_dynticks_cpu_acquire};
 use crate::kernel::kthread::kthread_create;
 use crate::kernel::rcu::rcu::{rcu_seq_end, rcu_seq_endval, rcu_seq_start};
+use crate::kernel::rcu::tree::hotplug::rcu_rdp_cpu_online;
+use crate::kernel::rcu::tree::qs::rcu_disable_urgency_upon_qs;
 use crate::kernel::rcu::tree_plugin::{
     rcu_preempt_blocked_readers_cgp, rcu_preempt_check_blocked_tasks,
 };
@@ -163,18 +165,25 @@ fn rcu_implicit_dynticks_qs(rdp: RdpRef) -> bool {
     if rdp.dynticks_snap.get() != ct_dynticks_cpu_acquire(cpu) {
         return true;
     }
-    let age_start = rcu_state.gp_start.get();
-    if !time_after(jiffies(), age_start + RCU_JIFFIES_TILL_SCHED_QS) {
-        return false;
+    // RCU took it for offline, and it owes something.
+    if WARN_ON_ONCE!(!rcu_rdp_cpu_online(rdp)) {
+        return true;
     }
+    let age_start = rcu_state.gp_start.get();
+    let resched = time_after(jiffies(), rcu_state.jiffies_resched.get());
+    let old = |age: u64| time_after(jiffies(), age_start.wrapping_add(age));
     // A reader, or code that does not switch: the tick asks for a switch; then anything that may report
-    // shall; then we ask ourselves.
-    rdp.rcu_urgent_qs.set(true);
-    if time_after(jiffies(), age_start + 2 * RCU_JIFFIES_TILL_SCHED_QS) {
+    // shall; half-way to a complaint we ask ourselves, now and then.
+    if !rdp.rcu_need_heavy_qs.get() && (old(2 * RCU_JIFFIES_TILL_SCHED_QS) || resched) {
         rdp.rcu_need_heavy_qs.set(true);
-        if cpu_online(cpu) {
-            resched_cpu(cpu);
-        }
+        rdp.rcu_urgent_qs.set(true);
+    } else if old(RCU_JIFFIES_TILL_SCHED_QS) {
+        rdp.rcu_urgent_qs.set(true);
+    }
+    let last = rdp.last_fqs_resched.get();
+    if resched && time_after(jiffies(), last.wrapping_add(RCU_JIFFIES_TILL_SCHED_QS)) {
+        resched_cpu(cpu);
+        rdp.last_fqs_resched.set(jiffies());
     }
     false
 }
@@ -197,6 +206,7 @@ fn force_qs_rnp(f: fn(RdpRef) -> bool) {
             let rdp = rcu_data.per_cpu(rnp.grplo.get() + bit.trailing_zeros());
             if f(rdp) {
                 mask |= bit;
+                rcu_disable_urgency_upon_qs(rdp);
             }
         }
         if mask != 0 {

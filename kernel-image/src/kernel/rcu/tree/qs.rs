@@ -252,12 +252,15 @@ fn rcu_report_qs_rdp(rdp: RdpRef) {
         return;
     }
     // The grace period cannot end while this CPU is owed: whoever waits may be told its number.
-    let needwake = rcu_accelerate_cbs(rnp, rdp);
-    WARN_ON_ONCE!(needwake);
+    WARN_ON_ONCE!(rcu_accelerate_cbs(rnp, rdp));
+    rcu_disable_urgency_upon_qs(rdp);
     rcu_report_qs_rnp(mask, rnp, rnp.gp_seq.get(), flags);
-    if needwake {
-        rcu_gp_kthread_wake();
-    }
+}
+
+/// The CPU has passed: nobody need hurry it any more. Its leaf's lock is held.
+pub fn rcu_disable_urgency_upon_qs(rdp: RdpRef) {
+    rdp.rcu_urgent_qs.set(false);
+    rdp.rcu_need_heavy_qs.set(false);
 }
 
 /// Notices grace periods, and reports what this CPU owes if it has passed it.

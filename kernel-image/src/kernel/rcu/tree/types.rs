@@ -8,6 +8,7 @@ use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
 use crate::include::linux::completion::Completion;
 use crate::include::linux::cpumask::NR_CPUS;
+use crate::include::linux::irq_work::IrqWork;
 use crate::include::linux::list::ListHead;
 use crate::include::linux::mutex::Mutex;
 use crate::include::linux::sched::TaskRef;
@@ -16,6 +17,7 @@ use crate::include::linux::swait::SwaitQueueHead;
 use crate::include::linux::types::RcuHead;
 use crate::kernel::rcu::rcu::RCU_SEQ_CTR_SHIFT;
 use crate::kernel::rcu::rcu_segcblist::RcuSegcblist;
+use crate::kernel::rcu::tree_plugin::rcu_preempt_deferred_qs_handler;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 /// CPUs of a leaf.
@@ -153,6 +155,12 @@ pub struct RcuData {
     pub rcu_need_heavy_qs: Shared<bool>,
     /// The tick shall ask for a context switch. Any CPU.
     pub rcu_urgent_qs: Shared<bool>,
+    /// When a scan last asked it for a switch, jiffies: (gp_kthread).
+    pub last_fqs_resched: Shared<u64>,
+    /// A reader's end in a hurry is on its way to where it may report: its own CPU.
+    pub defer_qs_iw_pending: Shared<bool>,
+    /// That way.
+    pub defer_qs_iw: IrqWork,
     /// The barrier that has been here: under `barrier_lock`.
     pub barrier_seq_snap: Shared<u64>,
     /// The barrier's callback.
@@ -204,6 +212,9 @@ pub static rcu_data: PerCpu<RcuData> = PerCpu::new(
             dynticks_snap: Shared::new(0),
             rcu_need_heavy_qs: Shared::new(false),
             rcu_urgent_qs: Shared::new(false),
+            last_fqs_resched: Shared::new(0),
+            defer_qs_iw_pending: Shared::new(false),
+            defer_qs_iw: IrqWork::new(rcu_preempt_deferred_qs_handler),
             barrier_seq_snap: Shared::new(0),
             barrier_head: RcuHead::new(),
             exp_dynticks_snap: Shared::new(0),
@@ -294,6 +305,8 @@ pub struct RcuState {
     pub n_force_qs_gpstart: Shared<u64>,
     /// When the grace period began.
     pub gp_start: Shared<u64>,
+    /// From when on a scan asks for switches itself, jiffies.
+    pub jiffies_resched: Shared<u64>,
     /// When somebody last did something for it.
     pub gp_activity: Shared<u64>,
     /// When one was last asked for.
@@ -335,6 +348,7 @@ pub static rcu_state: RcuState = RcuState {
     n_force_qs: Shared::new(0),
     n_force_qs_gpstart: Shared::new(0),
     gp_start: Shared::new(0),
+    jiffies_resched: Shared::new(0),
     gp_activity: Shared::new(0),
     gp_req_activity: Shared::new(0),
     jiffies_stall: AtomicU64::new(0),

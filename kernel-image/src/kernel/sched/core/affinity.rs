@@ -228,9 +228,14 @@ pub fn set_cpus_allowed_common(p: TaskRef, ctx: &AffinityContext<'_>) {
     p.cpus_mask.set(*ctx.new_mask);
     p.nr_cpus_allowed.set(ctx.new_mask.weight() as i32);
     if ctx.flags & SCA_USER != 0 {
-        p.user_cpus_ptr
-            .set(ctx.user_mask.copied().unwrap_or(Cpumask::EMPTY));
+        set_user_cpus(p, ctx);
     }
+}
+
+/// Keeps the mask that the user gave, or that there is none.
+fn set_user_cpus(p: TaskRef, ctx: &AffinityContext<'_>) {
+    p.user_cpus_ptr
+        .set(ctx.user_mask.copied().unwrap_or(Cpumask::EMPTY));
 }
 
 /// Gives the task its mask; a queued or running one is taken out and put back around it.
@@ -366,14 +371,13 @@ fn migrate_here(rq: RqRef, p: TaskRef, dest_cpu: i32) -> RqRef {
 fn requeue_stop(rq: RqRef, p: TaskRef, pending: &'static SetAffinityPending) {
     WARN_ON_ONCE!(pending.stop_pending.get() == 0);
     preempt_disable();
-    // Afterwards the task may be anywhere: that stopper looks again.
-    let cpu = task_cpu(p);
     raw_spin_rq_unlock(rq);
     raw_spin_unlock(&p.pi_lock);
     local_irq_enable();
     let arg = VoidPtr::new(&pending.arg);
     count(&kreplay_counters.affinity_stop_works);
-    stop_one_cpu_nowait(cpu, migration_cpu_stop, arg, &pending.stop_work);
+    // From here on it may be anywhere: that stopper looks again.
+    stop_one_cpu_nowait(task_cpu(p), migration_cpu_stop, arg, &pending.stop_work);
     preempt_enable();
 }
 
@@ -627,6 +631,10 @@ fn __set_cpus_allowed_ptr_locked(
     }
     if ctx.flags & SCA_MIGRATE_ENABLE == 0 {
         if p.cpus_mask.get() == *ctx.new_mask {
+            // The same CPUs, but from now on they are what the user asked for.
+            if ctx.flags & SCA_USER != 0 {
+                set_user_cpus(p, ctx);
+            }
             task_rq_unlock(rq, p, rf);
             return 0;
         }

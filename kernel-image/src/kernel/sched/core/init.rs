@@ -13,9 +13,7 @@ use super::preempt_dynamic::preempt_dynamic_init;
 use crate::BUG_ON;
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
-use crate::include::linux::cpumask::{
-    Cpumask, cpu_active_mask, cpu_online_mask, cpu_possible_mask,
-};
+use crate::include::linux::cpumask::{Cpumask, cpu_active_mask, cpu_possible_mask};
 use crate::include::linux::jiffies::jiffies;
 use crate::include::linux::list::INIT_LIST_HEAD;
 use crate::include::linux::sched::{CommBuf, PF_KTHREAD, PF_NO_SETAFFINITY, TASK_RUNNING, TaskRef};
@@ -146,9 +144,10 @@ pub extern "C" fn init_idle(idle: TaskRef, cpu: u32) {
 /// The CPUs of the boot are there: tasks may spread over them.
 pub fn sched_init_smp() {
     let init = current();
-    BUG_ON!(set_cpus_allowed_ptr(init, &cpu_online_mask()) < 0);
-    init.flags.and_not(PF_NO_SETAFFINITY);
     sched_init_domains(cpu_active_mask());
+    // CPUs that come later, too.
+    BUG_ON!(set_cpus_allowed_ptr(init, &cpu_possible_mask()) < 0);
+    init.flags.and_not(PF_NO_SETAFFINITY);
     crate::kernel::sched::fair::sched_init_granularity();
     sched_smp_initialized.store(true, Ordering::Release);
 }

@@ -7,9 +7,10 @@
 
 use super::tick::{idle_cpu, set_nr_and_not_polling};
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
-use crate::include::linux::cpumask::{cpu_online_mask, cpu_possible_mask};
+use crate::include::linux::cpumask::{cpu_online, cpu_online_mask, cpu_possible_mask};
 use crate::include::linux::sched::topology::sched_domain_span;
 use crate::include::linux::smp::smp_send_reschedule;
+use crate::include::trace::events::sched::trace_sched_wake_idle_without_ipi;
 use crate::kernel::sched::sched::{cpu_rq, this_rq};
 use crate::kernel::sched::topology::for_each_domain;
 use core::sync::atomic::Ordering;
@@ -38,12 +39,17 @@ fn wake_up_idle_cpu(cpu: u32) {
     // While it polls the flag it looks at its timers before it sleeps anyway.
     if set_nr_and_not_polling(cpu_rq(cpu).idle_task()) {
         smp_send_reschedule(cpu);
+    } else {
+        trace_sched_wake_idle_without_ipi(cpu);
     }
 }
 
 /// A timer was added to a CPU that does not tick.
 pub fn wake_up_nohz_cpu(cpu: u32) {
-    wake_up_idle_cpu(cpu);
+    // A dead CPU's timers move when it goes.
+    if cpu_online(cpu) {
+        wake_up_idle_cpu(cpu);
+    }
 }
 
 /// Runnable tasks of all CPUs. Without locks: right at some time, or nearly.

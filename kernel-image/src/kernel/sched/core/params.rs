@@ -371,11 +371,7 @@ fn change_params(rq: RqRef, p: TaskRef, policy: u32, attr: &SchedAttr) {
 }
 
 fn __sched_setattr(p: TaskRef, attr: &SchedAttr, user: bool) -> i32 {
-    let mut attr = *attr;
-    if attr.sched_flags & SCHED_FLAG_KEEP_POLICY != 0 {
-        attr.sched_policy = SETPARAM_POLICY;
-    }
-    __sched_setscheduler(p, &attr, user)
+    __sched_setscheduler(p, attr, user)
 }
 
 /// Gives a task a policy and its parameters, if the current task may do that.

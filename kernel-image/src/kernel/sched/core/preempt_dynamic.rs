@@ -13,6 +13,7 @@ use crate::fence::shared::Shared;
 use crate::include::linux::irqflags::irqs_disabled;
 use crate::include::linux::jiffies::{HZ, jiffies, time_before};
 use crate::include::linux::preempt::{preempt_count, should_resched};
+use crate::include::linux::rcupdate::rcu_preempt_depth;
 use crate::include::linux::sched::{TASK_RUNNING, is_idle_task, need_resched};
 use crate::init::main::{SystemStates, system_state};
 use crate::kernel::panic::dump_stack;
@@ -117,7 +118,9 @@ static prev_jiffy: Shared<u64> = Shared::new(0);
 
 fn __might_resched(file: &str, line: u32) {
     let task = current();
-    if preempt_count() == 0 && !irqs_disabled() && !is_idle_task(task) {
+    let nest = rcu_preempt_depth();
+    let allowed = preempt_count() == 0 && nest == 0;
+    if allowed && !irqs_disabled() && !is_idle_task(task) {
         return;
     }
     let state = system_state.load(Ordering::Relaxed);
@@ -138,6 +141,7 @@ fn __might_resched(file: &str, line: u32) {
         task.comm_str()
     );
     pr_err!("preempt_count: {:x}, expected: 0", preempt_count());
+    pr_err!("RCU nest depth: {nest}, expected: 0");
     dump_stack();
 }
 

@@ -246,7 +246,7 @@ pub fn sys_sched_getattr(pid: i32, uattr: Option<&mut [u8]>, flags: u32) -> i32 
         get_params(p, &mut kattr);
         kattr.sched_flags &= SCHED_FLAG_ALL;
         let size = uattr.len().min(SCHED_ATTR_SIZE_VER1);
-        uattr.fill(0);
+        uattr[..size].fill(0);
         uattr[..4].copy_from_slice(&(size as u32).to_le_bytes());
         uattr[4..8].copy_from_slice(&kattr.sched_policy.to_le_bytes());
         uattr[8..16].copy_from_slice(&kattr.sched_flags.to_le_bytes());

@@ -13,6 +13,7 @@ use crate::include::linux::sched::{
     PF_WQ_WORKER, TaskRef, is_idle_task, same_task, set_tsk_need_resched, test_tsk_need_resched,
 };
 use crate::include::linux::smp::smp_send_reschedule;
+use crate::include::trace::events::sched::trace_sched_wake_idle_without_ipi;
 use crate::kernel::sched::fair::balance::domains::trigger_load_balance;
 use crate::kernel::sched::loadavg::calc_global_load_tick;
 use crate::kernel::sched::sched::{
@@ -77,6 +78,8 @@ pub extern "C" fn resched_curr(rq: RqRef) {
     }
     if set_nr_and_not_polling(curr) {
         smp_send_reschedule(cpu);
+    } else {
+        trace_sched_wake_idle_without_ipi(cpu);
     }
 }
 

@@ -29,7 +29,10 @@ use crate::include::linux::sched::{
 };
 use crate::include::linux::smp::__smp_call_single_queue;
 use crate::include::linux::wait::WaitQueueEntry;
-use crate::include::trace::events::sched::{trace_sched_wakeup, trace_sched_waking};
+use crate::include::trace::events::sched::{
+    trace_sched_wait_task, trace_sched_wake_idle_without_ipi, trace_sched_wakeup,
+    trace_sched_waking,
+};
 use crate::kernel::sched::features::{SchedFeat, sched_feat};
 use crate::kernel::sched::sched::task_rq;
 use crate::kernel::sched::sched::{
@@ -250,7 +253,11 @@ pub extern "C" fn sched_ttwu_pending(list: &'static LlistNode) {
 
 /// Whether a CPU needs an interrupt to look at its call list: not if its idle task polls.
 pub fn call_function_single_prep_ipi(cpu: u32) -> bool {
-    !set_nr_if_polling(cpu_rq(cpu).idle_task())
+    let polls = set_nr_if_polling(cpu_rq(cpu).idle_task());
+    if polls {
+        trace_sched_wake_idle_without_ipi(cpu);
+    }
+    !polls
 }
 
 /// What the reschedule interrupt does: on the way out of it preemption sees the flag.
@@ -299,7 +306,7 @@ pub fn wake_up_q(head: &mut WakeQHead) {
 }
 
 /// Waits until a task is off its CPU and out of its queue, in one of the given states; false if it is
-/// in none of them.
+/// in none of them. `TASK_ANY` are all but the running one.
 ///
 /// # Context
 /// May sleep (one tick at a time, if the task was preempted on its way to sleep).
@@ -307,16 +314,17 @@ pub fn wait_task_inactive(p: TaskRef, match_state: u32) -> bool {
     loop {
         // Spin without a lock as long as it runs: it is about to stop.
         while task_on_cpu(p) {
-            if match_state != 0 && p.__state.get() & match_state == 0 {
+            if p.__state.get() & match_state == 0 {
                 return false;
             }
             cpu_relax();
         }
         let mut rf = RqFlags::new();
         let rq = task_rq_lock(p, &mut rf);
+        trace_sched_wait_task(p);
         let running = task_on_cpu(p);
         let queued = task_on_rq_queued(p);
-        let matches = match_state == 0 || p.__state.get() & match_state != 0;
+        let matches = p.__state.get() & match_state != 0;
         task_rq_unlock(rq, p, &rf);
         if !matches {
             return false;

@@ -14,6 +14,7 @@ use crate::include::linux::hrtimer::{
     CLOCK_MONOTONIC, HRTIMER_MODE_ABS_HARD, HRTIMER_MODE_REL_HARD, HRTIMER_NORESTART,
     HRTIMER_STATE_ENQUEUED, Hrtimer, HrtimerRestart, hrtimer_init, hrtimer_start,
 };
+use crate::include::linux::ktime::NSEC_PER_USEC;
 use crate::include::linux::sched::deadline::{dl_task, dl_time_before};
 use crate::include::linux::sched::task::{get_task_struct, put_task_struct};
 use crate::include::linux::sched::{DlOfTask, DlTimerLink, SchedDlEntity, TaskRef};
@@ -127,7 +128,8 @@ pub(super) fn start_dl_timer(rq: RqRef, dl_se: &'static SchedDlEntity) -> bool {
     let now = ktime_get();
     let delta = now.wrapping_sub(rq_clock(rq) as i64);
     let act = (dl_next_period(dl_se) as i64).wrapping_add(delta);
-    if act.wrapping_sub(now) < 0 {
+    // In whole microseconds: less than one late is not late.
+    if act.wrapping_sub(now) / NSEC_PER_USEC < 0 {
         return false;
     }
     let timer = &dl_se.dl_timer;

@@ -5,7 +5,7 @@
 //! idling), `nohz` (for CPUs that sleep without a tick), this file (one balance of one domain, and the active
 //! balance, in which the busiest CPU's stopper pushes the task that runs there).
 //! Kept: the whole walk with its retries for bound tasks, failures counted and the interval adapted to them.
-//! Left out: NUMA, packing, statistics. Differs: nothing else.
+//! Left out: NUMA, packing. Differs: nothing else.
 //! Locks: one runqueue's at a time; tasks on their way between two are in neither (`TASK_ON_RQ_MIGRATING`).
 
 pub mod detach;
@@ -31,6 +31,7 @@ use crate::kernel::sched::sched::{
     Rq, RqRef, cpu_of, cpu_rq, group_balance_cpu, group_balance_mask, raw_spin_rq_lock,
     raw_spin_rq_unlock, same_rq, update_rq_clock,
 };
+use crate::kernel::sched::stats::{schedstat_add, schedstat_inc};
 use crate::kernel::sched::topology::for_each_domain;
 use crate::{WARN_ON_ONCE, stack_pinned};
 use detach::{DetachedTasks, attach_one_task, attach_tasks, detach_one_task, detach_tasks};
@@ -166,6 +167,7 @@ pub extern "C" fn load_balance(
 ) -> u32 {
     let mut env = LbEnv::new(sd, this_rq, this_cpu, idle);
     let mut ld_moved = 0;
+    schedstat_inc(&sd.lb_count[idle as usize]);
     match balance_domain(this_cpu, &mut env, continue_balancing) {
         Outcome::Done(moved) => return moved,
         Outcome::Balanced => {
@@ -175,10 +177,14 @@ pub extern "C" fn load_balance(
             {
                 parent.local_group().sgc().imbalance.set(0);
             }
+            schedstat_inc(&sd.lb_balanced[idle as usize]);
             sd.nr_balance_failed.set(0);
         }
         // The mark stays, so that the level above tries.
-        Outcome::AllPinned => sd.nr_balance_failed.set(0),
+        Outcome::AllPinned => {
+            schedstat_inc(&sd.lb_balanced[idle as usize]);
+            sd.nr_balance_failed.set(0);
+        }
         Outcome::OnePinned => ld_moved = 0,
     }
     // Before idling it is tried so often that the interval would grow without end.
@@ -204,12 +210,15 @@ fn balance_domain(this_cpu: u32, env: &mut LbEnv, continue_balancing: &mut bool)
             return Outcome::Balanced;
         }
         let Some(group) = find_busiest_group(env) else {
+            schedstat_inc(&sd.lb_nobusyg[env.idle as usize]);
             return Outcome::Balanced;
         };
         let Some(rq) = find_busiest_queue(env, group) else {
+            schedstat_inc(&sd.lb_nobusyq[env.idle as usize]);
             return Outcome::Balanced;
         };
         WARN_ON_ONCE!(same_rq(rq, env.dst_rq));
+        schedstat_add(&sd.lb_imbalance[env.idle as usize], env.imbalance as u64);
         env.src_rq = rq;
         // Until one is found that may move.
         env.flags |= LBF_ALL_PINNED;
@@ -241,6 +250,7 @@ fn balance_domain(this_cpu: u32, env: &mut LbEnv, continue_balancing: &mut bool)
     if ld_moved != 0 {
         sd.nr_balance_failed.set(0);
     } else {
+        schedstat_inc(&sd.lb_failed[env.idle as usize]);
         // Only regular balances: new idle ones are so many that warm tasks would soon be moved.
         if env.idle != CpuIdleType::NewlyIdle {
             sd.nr_balance_failed.inc();
@@ -425,10 +435,14 @@ pub extern "C" fn active_load_balance_cpu_stop(data: VoidPtr) -> i32 {
         if let Some(sd) = sd {
             let mut env = LbEnv::new(sd, busiest_rq, target_cpu, CpuIdleType::Idle);
             env.flags = LBF_ACTIVE_LB;
+            schedstat_inc(&sd.alb_count);
             update_rq_clock(busiest_rq);
             p = detach_one_task(&mut env);
             if p.is_some() {
+                schedstat_inc(&sd.alb_pushed);
                 sd.nr_balance_failed.set(0);
+            } else {
+                schedstat_inc(&sd.alb_failed);
             }
         }
     }

@@ -42,12 +42,13 @@ use crate::kernel::sched::core::resched_curr;
 use crate::kernel::sched::pelt::rq_clock_pelt;
 use crate::kernel::sched::sched::{
     CfsRq, DEQUEUE_SLEEP, ENQUEUE_WAKEUP, RqFlags, RqRef, TaskGroup, add_nr_running, cpu_of,
-    cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock, root_task_group, rq_clock, rq_lock_irqsave,
-    rq_unlock_irqrestore, same_rq, same_tg, sub_nr_running, this_rq, update_rq_clock,
+    cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock, root_task_group, rq_clock,
+    rq_clock_start_loop_update, rq_clock_stop_loop_update, rq_lock_irqsave, rq_unlock_irqrestore,
+    same_rq, same_tg, sub_nr_running, this_rq, update_rq_clock,
 };
 use crate::kernel::smp::smp_call_function_single_async;
 use crate::kernel::time::hrtimer::{
-    hrtimer_callback_running, hrtimer_cancel, hrtimer_get_remaining, hrtimer_start_expires,
+    hrtimer_callback_running, hrtimer_cancel, hrtimer_expires_remaining, hrtimer_start_expires,
 };
 use core::sync::atomic::{AtomicI32, Ordering};
 
@@ -213,6 +214,8 @@ pub fn init_cfs_rq_runtime(cfs_rq: Cfs) {
         &bw.throttled_clock,
         &bw.throttled_clock_pelt,
         &bw.throttled_clock_pelt_time,
+        &bw.throttled_clock_self,
+        &bw.throttled_clock_self_time,
     ] {
         cell.set(0);
     }
@@ -319,6 +322,12 @@ fn tg_unthrottle_up(tg: &'static TaskGroup, rq: RqRef) {
     if !cfs_rq_is_decayed(cfs_rq) {
         list_add_leaf_cfs_rq(cfs_rq);
     }
+    let since = bw.throttled_clock_self.replace(0);
+    if since != 0 {
+        let delta = rq_clock(rq).wrapping_sub(since) as i64;
+        WARN_ON_ONCE!(delta < 0);
+        bw.throttled_clock_self_time.add(delta.max(0) as u64);
+    }
 }
 
 /// A queue cannot run any more.
@@ -328,6 +337,10 @@ fn tg_throttle_down(tg: &'static TaskGroup, rq: RqRef) {
     if bw.throttle_count.get() == 0 {
         bw.throttled_clock_pelt.set(rq_clock_pelt(rq));
         list_del_leaf_cfs_rq(cfs_rq);
+        WARN_ON_ONCE!(bw.throttled_clock_self.get() != 0);
+        if cfs_rq.nr_running.get() != 0 {
+            bw.throttled_clock_self.set(rq_clock(rq));
+        }
     }
     bw.throttle_count.inc();
 }
@@ -398,6 +411,7 @@ fn throttle_cfs_rq(cfs_rq: Cfs) -> bool {
         sub_nr_running(rq, delta.tasks);
     }
     cfs_rq.throttled.set(1);
+    WARN_ON_ONCE!(cfs_rq.throttled_clock.get() != 0);
     if cfs_rq.nr_running.get() != 0 {
         cfs_rq.throttled_clock.set(rq_clock(rq));
     }
@@ -425,7 +439,9 @@ pub fn unthrottle_cfs_rq(cfs_rq: Cfs) {
         if rejoin(cfs_rq, own) {
             add_nr_running(rq, cfs_rq.h_nr_running.get());
         }
-    } else if cfs_rq.on_list.get() != 0 {
+    } else if cfs_rq.on_list.get() == 0 {
+        return;
+    } else {
         // Nothing runs, but something fades: its way up has to be in the list.
         for se in for_each_sched_entity(own) {
             if list_add_leaf_cfs_rq(cfs_rq_of(se)) {
@@ -466,12 +482,15 @@ pub fn __cfsb_csd_unthrottle(cpu: u64) {
     let rq = cpu_rq(cpu as u32);
     raw_spin_rq_lock(rq);
     update_rq_clock(rq);
+    // One time for all of them.
+    rq_clock_start_loop_update(rq);
     for cfs_rq in ThrottledCsdLink::iter(&rq.cfsb_csd_list) {
         list_del_init(&cfs_rq.throttled_csd_list);
         if cfs_rq_throttled(cfs_rq) {
             unthrottle_cfs_rq(cfs_rq);
         }
     }
+    rq_clock_stop_loop_update(rq);
     raw_spin_rq_unlock(rq);
 }
 
@@ -616,7 +635,7 @@ fn start_cfs_bandwidth(cfs_b: &'static CfsBandwidth) {
 /// Whether the next refill is nearer than `min_expire` ns.
 fn runtime_refresh_within(cfs_b: &'static CfsBandwidth, min_expire: i64) -> bool {
     hrtimer_callback_running(&cfs_b.period_timer)
-        || hrtimer_get_remaining(&cfs_b.period_timer) < min_expire
+        || hrtimer_expires_remaining(&cfs_b.period_timer) < min_expire
 }
 
 fn start_cfs_slack_bandwidth(cfs_b: &'static CfsBandwidth) {
@@ -698,9 +717,12 @@ pub fn check_cfs_rq_runtime(cfs_rq: Cfs) -> bool {
 /// A CPU is active again: its queues have a limit where their group has.
 pub fn update_runtime_enabled(rq: RqRef) {
     for_each_task_group(|tg| {
-        let enabled = tg.cfs_bandwidth.quota.get() != RUNTIME_INF;
+        let cfs_b = &tg.cfs_bandwidth;
         let bw = tg.cfs_rq_on(cpu_of(rq));
+        raw_spin_lock(&cfs_b.lock);
+        let enabled = cfs_b.quota.get() != RUNTIME_INF;
         bw.runtime_enabled.set(i32::from(enabled));
+        raw_spin_unlock(&cfs_b.lock);
     });
 }
 
@@ -709,6 +731,7 @@ pub fn unthrottle_offline_cfs_rqs(rq: RqRef) {
     if !cfs_bandwidth_used() {
         return;
     }
+    rq_clock_start_loop_update(rq);
     let mut throttled = [None; 16];
     loop {
         // Unthrottling walks the groups itself, so they are collected first.
@@ -729,9 +752,10 @@ pub fn unthrottle_offline_cfs_rqs(rq: RqRef) {
             }
         }
         if count < throttled.len() {
-            return;
+            break;
         }
     }
+    rq_clock_stop_loop_update(rq);
 }
 
 static cfs_constraints_mutex: Mutex = Mutex::new();

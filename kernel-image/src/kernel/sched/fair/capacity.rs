@@ -16,7 +16,7 @@ use crate::include::linux::sched::topology::SdRef;
 use crate::kernel::params::param;
 use crate::kernel::sched::fair::balance::domains::max_load_balance_interval;
 use crate::kernel::sched::sched::{
-    RqRef, SCHED_CAPACITY_SCALE, SchedGroupCapacity, cpu_of, cpu_rq,
+    RqRef, SCHED_CAPACITY_SCALE, SG_OVERUTILIZED, SchedGroupCapacity, cpu_of, cpu_rq,
 };
 use crate::kernel::sched::topology::sched_asym_cpucap_active;
 use crate::pr_warn;
@@ -79,7 +79,7 @@ pub fn cpu_overutilized(cpu: u32) -> bool {
 /// Marks the root domain if this CPU has too much to do.
 pub fn update_overutilized_status(rq: RqRef) {
     if rq.rd().overutilized.get() == 0 && cpu_overutilized(cpu_of(rq)) {
-        rq.rd().overutilized.set(1);
+        rq.rd().overutilized.set(SG_OVERUTILIZED);
     }
 }
 

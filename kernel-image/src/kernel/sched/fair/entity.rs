@@ -79,6 +79,7 @@ pub fn update_curr_common(rq: RqRef, curr: TaskRef) -> u64 {
         return 0;
     }
     curr.se.exec_start.set(now);
+    update_stats_exec_fair(&curr.se, delta_exec as u64);
     curr.se.sum_exec_runtime.add(delta_exec as u64);
     trace_sched_stat_runtime(curr, delta_exec as u64);
     delta_exec as u64
@@ -152,8 +153,14 @@ pub fn enqueue_entity(cfs_rq: Cfs, se: Se, flags: i32) {
         check_enqueue_throttle(cfs_rq);
         if !throttled_hierarchy(cfs_rq) {
             list_add_leaf_cfs_rq(cfs_rq);
-        } else if cfs_rq_throttled(cfs_rq) && cfs_rq.throttled_clock.get() == 0 {
-            cfs_rq.throttled_clock.set(rq_clock(rq_of(cfs_rq)));
+        } else {
+            let now = rq_clock(rq_of(cfs_rq));
+            if cfs_rq_throttled(cfs_rq) && cfs_rq.throttled_clock.get() == 0 {
+                cfs_rq.throttled_clock.set(now);
+            }
+            if cfs_rq.throttled_clock_self.get() == 0 {
+                cfs_rq.throttled_clock_self.set(now);
+            }
         }
     }
 }

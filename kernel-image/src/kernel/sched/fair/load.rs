@@ -18,6 +18,7 @@ use crate::include::linux::sched::{LeafCfsRqLink, SchedAvg, SchedEntity, TaskRef
 use crate::include::linux::spinlock::{raw_spin_lock, raw_spin_unlock};
 use crate::kernel::sched::clock::sched_clock_cpu;
 use crate::kernel::sched::deadline::dl_sched_class;
+use crate::kernel::sched::fair::capacity::arch_scale_cpu_capacity;
 use crate::kernel::sched::features::{SchedFeat, sched_feat};
 use crate::kernel::sched::pelt::{
     __update_load_avg_blocked_se, __update_load_avg_cfs_rq, __update_load_avg_se, PELT_MIN_DIVIDER,
@@ -26,9 +27,8 @@ use crate::kernel::sched::pelt::{
 };
 use crate::kernel::sched::rt::rt_sched_class;
 use crate::kernel::sched::sched::{
-    CfsRq, RqFlags, RqRef, SCHED_CAPACITY_SCALE, SCHED_CAPACITY_SHIFT, cpu_of, cpu_rq,
-    rq_lock_irqsave, rq_unlock_irqrestore, same_class, scale_load_down, task_on_rq_migrating,
-    update_rq_clock,
+    CfsRq, RqFlags, RqRef, SCHED_CAPACITY_SHIFT, cpu_of, cpu_rq, rq_lock_irqsave,
+    rq_unlock_irqrestore, same_class, scale_load_down, task_on_rq_migrating, update_rq_clock,
 };
 pub use demand::{
     _task_util_est, cfs_rq_load_avg, cpu_load, cpu_load_without, cpu_runnable,
@@ -84,9 +84,11 @@ fn sub_positive(cell: &Shared<u64>, n: u64) {
     cell.set(cell.get().saturating_sub(n));
 }
 
-/// A sum may not say less than its average.
+/// A sum may not say less than its average. Of both, v6.8 compares and keeps 32 bits (`max_t(u32, ...)`): a
+/// load of 90,000 and more is cut off here.
 fn raise_sum(sum: &Shared<u64>, avg: &Shared<u64>) {
-    sum.set(sum.get().max(avg.get() * PELT_MIN_DIVIDER));
+    let least = avg.get() * PELT_MIN_DIVIDER;
+    sum.set(u64::from((sum.get() as u32).max(least as u32)));
 }
 
 fn raise_util_sum(cfs_rq: Cfs) {
@@ -119,7 +121,8 @@ pub fn post_init_entity_util_avg(p: TaskRef) {
         return;
     }
     let util = cfs_rq.avg.util_avg.get();
-    let cap = (SCHED_CAPACITY_SCALE as i64 - util as i64) / 2;
+    let cpu_scale = arch_scale_cpu_capacity(cpu_of(rq_of(cfs_rq)));
+    let cap = (cpu_scale as i64 - util as i64) / 2;
     if cap > 0 {
         let cap = cap as u64;
         // The weight is not scaled down, so `cap` nearly always wins.

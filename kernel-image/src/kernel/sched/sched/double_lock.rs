@@ -1,11 +1,10 @@
 //! Two runqueues' locks at once, always the lower CPU's first.
 //!
-//! Linux: `kernel/sched/sched.h`, `core.c` (v6.8): `double_rq_lock`, `double_lock_balance`. Kept: both with
-//! their order. Left out: core scheduling's shared lock. Differs: nothing.
+//! Linux: `kernel/sched/sched.h`, `core.c` (v6.8): `double_rq_lock`, `double_lock_balance` with CONFIG_PREEMPTION,
+//! which PREEMPT_DYNAMIC has. Kept: both with their order. Left out: core scheduling's shared lock. Differs: nothing.
 //! Locks: interrupts are off.
 
 use super::{RqRef, cpu_of, raw_spin_rq_lock, raw_spin_rq_unlock, same_rq};
-use crate::include::linux::spinlock::raw_spin_trylock;
 
 /// Takes the locks of two runqueues; they may be one.
 pub fn double_rq_lock(rq1: RqRef, rq2: RqRef) {
@@ -28,16 +27,10 @@ pub fn double_rq_unlock(rq1: RqRef, rq2: RqRef) {
     raw_spin_rq_unlock(rq1);
 }
 
-/// Takes another runqueue's lock beside the one that is held. True if the held one had to be released
-/// meanwhile: whatever it protects may have changed.
+/// Takes another runqueue's lock beside the one that is held, which is released meanwhile: whatever it protects
+/// may have changed. A preemptible kernel does that always, so that whoever spins for the held lock gets its turn.
+/// True: it was released.
 pub fn double_lock_balance(this_rq: RqRef, busiest: RqRef) -> bool {
-    if raw_spin_trylock(&busiest.__lock) {
-        return false;
-    }
-    if cpu_of(this_rq) < cpu_of(busiest) {
-        raw_spin_rq_lock(busiest);
-        return false;
-    }
     raw_spin_rq_unlock(this_rq);
     double_rq_lock(this_rq, busiest);
     true

@@ -17,6 +17,11 @@ use crate::kernel::sched::deadline::bandwidth::DlBw;
 use crate::kernel::sched::rt::push_pull::rto_push_irq_work_func;
 use core::sync::atomic::AtomicI32;
 
+/// `overload`: a CPU has more than one task.
+pub const SG_OVERLOAD: i32 = 0x1;
+/// `overutilized`: a CPU has more to do than it can.
+pub const SG_OVERUTILIZED: i32 = 0x2;
+
 /// CPUs that are balanced together, and what is known of them as a whole.
 #[doc(alias = "root_domain")]
 #[repr(C)]

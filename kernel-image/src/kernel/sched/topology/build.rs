@@ -182,8 +182,7 @@ fn sd_init(
     sd.balance_interval.set(sd_weight);
     sd.nr_balance_failed.set(0);
     sd.max_newidle_lb_cost.set(0);
-    sd.ttwu_wake_remote.set(0);
-    sd.ttwu_move_affine.set(0);
+    sd.reset_stats();
     sd.last_decay_max_lb_cost.set(jiffies());
     sd.topology_level.set(level as u32);
     sd.level.set(child.map_or(0, |child| child.level.get() + 1));

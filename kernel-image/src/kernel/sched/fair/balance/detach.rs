@@ -9,6 +9,7 @@ use super::{
     CpuIdleType, LBF_ACTIVE_LB, LBF_ALL_PINNED, LBF_DST_PINNED, LBF_NEED_BREAK, LBF_SOME_PINNED,
     LbEnv, MigrationType, SCHED_NR_MIGRATE_BREAK,
 };
+use crate::WARN_ON_ONCE;
 use crate::fence::stack_pinned::StackObject;
 use crate::include::linux::list::{ListHead, list_add, list_del_init, list_empty, list_move};
 use crate::include::linux::sched::topology::SD_SHARE_CPUCAPACITY;
@@ -24,7 +25,7 @@ use crate::kernel::sched::sched::{
     DEQUEUE_NOCLOCK, ENQUEUE_NOCLOCK, RqRef, SYSCTL_SCHED_MIGRATION_COST, cpu_of, raw_spin_rq_lock,
     raw_spin_rq_unlock, rq_clock_task, same_class, task_group, task_on_cpu, update_rq_clock,
 };
-use crate::{BUG_ON, WARN_ON_ONCE};
+use crate::kernel::sched::stats::{schedstat_add, schedstat_inc};
 
 /// Tasks on their way between two runqueues.
 pub struct DetachedTasks {
@@ -72,6 +73,7 @@ fn can_migrate_task(p: TaskRef, env: &mut LbEnv) -> bool {
     }
     let allowed = p.allowed();
     if !allowed.test(env.dst_cpu) {
+        schedstat_inc(&p.stats.nr_failed_migrations_affine);
         env.flags |= LBF_SOME_PINNED;
         // Another CPU of our group may take it; one such is enough.
         if env.idle == CpuIdleType::NewlyIdle || env.flags & (LBF_DST_PINNED | LBF_ACTIVE_LB) != 0 {
@@ -86,12 +88,21 @@ fn can_migrate_task(p: TaskRef, env: &mut LbEnv) -> bool {
     }
     env.flags &= !LBF_ALL_PINNED;
     if task_on_cpu(p) {
+        schedstat_inc(&p.stats.nr_failed_migrations_running);
         return false;
     }
-    env.flags & LBF_ACTIVE_LB != 0
-        || !task_hot(p, env)
-        // Too often in vain: never mind the cache.
-        || env.sd.nr_balance_failed.get() > env.sd.cache_nice_tries.get()
+    if env.flags & LBF_ACTIVE_LB != 0 || !task_hot(p, env) {
+        return true;
+    }
+    // Too often in vain: never mind the cache.
+    let forced = env.sd.nr_balance_failed.get() > env.sd.cache_nice_tries.get();
+    if forced {
+        schedstat_inc(&env.sd.lb_hot_gained[env.idle as usize]);
+        schedstat_inc(&p.stats.nr_forced_migrations);
+    } else {
+        schedstat_inc(&p.stats.nr_failed_migrations_hot);
+    }
+    forced
 }
 
 /// Takes a task off the source; it belongs to the destination from here on.
@@ -121,6 +132,8 @@ pub(super) extern "C" fn detach_one_task(env: &mut LbEnv) -> Option<TaskRef> {
         let before = se.group_node.prev.get();
         if can_migrate_task(p, env) {
             detach_task(p, env);
+            // Moved, and not always by `load_balance`.
+            schedstat_inc(&env.sd.lb_gained[env.idle as usize]);
             return Some(p);
         }
         at = before
@@ -173,6 +186,7 @@ pub(super) extern "C" fn detach_tasks(env: &mut LbEnv, detached: &'static ListHe
             break;
         }
     }
+    schedstat_add(&env.sd.lb_gained[env.idle as usize], u64::from(count));
     count
 }
 
@@ -214,7 +228,7 @@ pub fn shr_bound(value: u64, shift: u32) -> u64 {
 
 /// Puts a detached task into its new runqueue, whose lock is held.
 fn attach_task(rq: RqRef, p: TaskRef) {
-    BUG_ON!(cpu_of(rq) != crate::include::linux::sched::task_cpu(p));
+    WARN_ON_ONCE!(cpu_of(rq) != crate::include::linux::sched::task_cpu(p));
     activate_task(rq, p, ENQUEUE_NOCLOCK);
     wakeup_preempt(rq, p, 0);
 }

@@ -22,7 +22,7 @@ use crate::kernel::sched::fair::load::demand::{
 };
 use crate::kernel::sched::features::{SchedFeat, sched_feat};
 use crate::kernel::sched::sched::{
-    RqRef, SCHED_CAPACITY_SCALE, SchedGroup, cpu_rq, sched_group_span,
+    RqRef, SCHED_CAPACITY_SCALE, SG_OVERLOAD, SG_OVERUTILIZED, SchedGroup, cpu_rq, sched_group_span,
 };
 use crate::kernel::sched::topology::{sd_llc_shared, sd_llc_size};
 
@@ -320,10 +320,11 @@ fn update_sd_lb_stats(env: &LbEnv, sds: &mut SdLbStats) {
         .is_some_and(|busiest| busiest.flags.get() & SD_PREFER_SIBLING != 0);
     let rd = env.dst_rq.rd();
     if env.sd.parent.get().is_none() {
-        rd.overload.set(i32::from(sg_status.overload));
-        rd.overutilized.set(i32::from(sg_status.overutilized));
+        rd.overload.set(SG_OVERLOAD * i32::from(sg_status.overload));
+        rd.overutilized
+            .set(SG_OVERUTILIZED * i32::from(sg_status.overutilized));
     } else if sg_status.overutilized {
-        rd.overutilized.set(1);
+        rd.overutilized.set(SG_OVERUTILIZED);
     }
     update_idle_cpu_scan(env, sum_util);
 }
@@ -441,10 +442,11 @@ fn even_load(sds: &mut SdLbStats) -> (MigrationType, u64) {
             return (MigrationType::Load, 0);
         }
     }
-    let mean = sds.avg_load;
-    let too_much = (busiest.avg_load as i64 - mean as i64) * busiest.group_capacity as i64;
-    let too_little = (mean as i64 - local.avg_load as i64) * local.group_capacity as i64;
-    let amount = too_much.min(too_little).max(0) as u64;
+    // Not signed: a busiest group below the mean (one that is not overloaded lifts it) sets no bound.
+    let far = |a: u64, b: u64, capacity: u64| a.wrapping_sub(b).wrapping_mul(capacity);
+    let too_much = far(busiest.avg_load, sds.avg_load, busiest.group_capacity);
+    let too_little = far(sds.avg_load, local.avg_load, local.group_capacity);
+    let amount = too_much.min(too_little);
     (MigrationType::Load, amount / SCHED_CAPACITY_SCALE)
 }
 

@@ -61,7 +61,7 @@ pub fn util_est_dequeue(cfs_rq: Cfs, p: TaskRef) {
 
 /// A task that falls asleep leaves an estimate of what it needs: the mean of its past activations, a
 /// larger need believed at once.
-pub fn util_est_update(p: TaskRef, task_sleep: bool) {
+pub fn util_est_update(cfs_rq: Cfs, p: TaskRef, task_sleep: bool) {
     if !task_sleep || !sched_feat(SchedFeat::UTIL_EST) {
         return;
     }
@@ -73,11 +73,15 @@ pub fn util_est_update(p: TaskRef, task_sleep: bool) {
     let (ewma, dequeued) = (u64::from(ewma), task_util(p));
     let new = if ewma <= dequeued {
         dequeued
-    } else if ewma - dequeued < UTIL_EST_MARGIN || dequeued + UTIL_EST_MARGIN < task_runnable(p) {
-        // Close enough; or it waited for the CPU, so the signal is too small.
+    } else if ewma - dequeued < UTIL_EST_MARGIN {
+        // Close enough.
         ewma
-    } else if dequeued > SCHED_CAPACITY_SCALE {
+    } else if dequeued > arch_scale_cpu_capacity(cpu_of(rq_of(cfs_rq))) {
+        // More than the CPU has: who knows what it would have taken of a stronger one.
         return;
+    } else if dequeued + UTIL_EST_MARGIN < task_runnable(p) {
+        // It waited for the CPU, so the signal is too small.
+        ewma
     } else {
         ((ewma << UTIL_EST_WEIGHT_SHIFT) - (ewma - dequeued)) >> UTIL_EST_WEIGHT_SHIFT
     };
@@ -138,19 +142,19 @@ pub fn cpu_util(cpu: u32, p: Option<TaskRef>, dst_cpu: Option<u32>, boost: bool)
             util += task_util(p);
         }
     }
-    if !sched_feat(SchedFeat::UTIL_EST) {
-        return util.min(SCHED_CAPACITY_SCALE);
-    }
-    let mut util_est = u64::from(cfs_rq.avg.util_est.get());
-    if let Some(p) = p {
-        if is_dst {
-            util_est += _task_util_est(p);
-        } else if task_on_rq_queued(p) || same_task(current(), p) {
-            // It is about to be part of the estimate twice.
-            util_est = util_est.saturating_sub(_task_util_est(p));
+    if sched_feat(SchedFeat::UTIL_EST) {
+        let mut util_est = u64::from(cfs_rq.avg.util_est.get());
+        if let Some(p) = p {
+            if is_dst {
+                util_est += _task_util_est(p);
+            } else if task_on_rq_queued(p) || same_task(current(), p) {
+                // It is about to be part of the estimate twice.
+                util_est = util_est.saturating_sub(_task_util_est(p));
+            }
         }
+        util = util.max(util_est);
     }
-    util.max(util_est).min(arch_scale_cpu_capacity(cpu))
+    util.min(arch_scale_cpu_capacity(cpu))
 }
 
 /// A CPU's utilisation by fair tasks.

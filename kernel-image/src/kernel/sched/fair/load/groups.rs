@@ -140,7 +140,8 @@ fn update_tg_cfs_runnable(cfs_rq: Cfs, se: Se, gcfs_rq: Cfs) {
         return;
     }
     sa.runnable_avg.set(gcfs_rq.avg.runnable_avg.get());
-    let new_sum = sa.runnable_avg.get() * get_pelt_divider(sum);
+    // 32 bits, as in v6.8.
+    let new_sum = u64::from((sa.runnable_avg.get() * get_pelt_divider(sum)) as u32);
     let delta_sum = new_sum as i64 - sa.runnable_sum.get() as i64;
     sa.runnable_sum.set(new_sum);
     add_positive(&sum.runnable_avg, delta);

@@ -205,7 +205,7 @@ fn select_idle_capacity(p: TaskRef, sd: SdRef, target: u32) -> Option<u32> {
     let cpus = sched_domain_span(sd).and(p.allowed());
     let task_util = task_util_est(p);
     let (mut best_cpu, mut best_cap) = (None, 0);
-    for cpu in for_each_cpu_wrap(cpus, target + 1) {
+    for cpu in for_each_cpu_wrap(cpus, target) {
         if !idle_enough(cpu) {
             continue;
         }
