@@ -38,8 +38,7 @@ use crate::kernel::sched::core::{
     init_idle, sched_cgroup_fork, sched_fork, sched_post_fork, wake_up_new_task,
 };
 use crate::mm::vmalloc::alloc_thread_stack_node;
-use crate::pr_err;
-use crate::stack_pinned;
+use crate::{pr_err, stack_pinned};
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering};
 

@@ -10,7 +10,6 @@ extern crate alloc;
 
 pub mod worker;
 
-use crate::WARN_ON_ONCE;
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::thread_info::TIF_NOTIFY_SIGNAL;
 use crate::fence::shared::Shared;
@@ -44,7 +43,7 @@ use crate::kernel::sched::core::{
     set_cpus_allowed_ptr, wait_task_inactive, wake_up_process, wake_up_state,
 };
 use crate::lib::string::as_str;
-use crate::{WARN_ON, intrusive_adapter};
+use crate::{WARN_ON, WARN_ON_ONCE, intrusive_adapter};
 use alloc::boxed::Box;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -21,8 +21,7 @@ use crate::include::linux::irqflags::{irqs_disabled, local_irq_restore, local_ir
 use crate::include::linux::llist::{
     LlistHead, LlistNode, llist_add, llist_del_all, llist_empty, llist_reverse_order,
 };
-use crate::include::linux::preempt::in_task;
-use crate::include::linux::preempt::{preempt_disable, preempt_enable};
+use crate::include::linux::preempt::{in_task, preempt_disable, preempt_enable};
 use crate::include::linux::smp::{CallSingleData, SmpCallFunc, smp_processor_id};
 use crate::include::linux::smp_types::*;
 use crate::include::linux::workqueue::{WorkStruct, flush_work, queue_work_on, system_wq};
@@ -35,10 +34,8 @@ use crate::kernel::sched::core::tick::wake_up_if_idle;
 use crate::kernel::sched::core::{call_function_single_prep_ipi, sched_ttwu_pending};
 use crate::kernel::smpboot::idle_threads_init;
 use crate::kernel::softirq::{do_softirq_post_smp_call_flush, local_softirq_pending};
-use crate::pr_warn;
-use crate::{WARN, WARN_ON_ONCE, container_of, pr_info, stack_pinned};
-use core::sync::atomic::AtomicBool;
-use core::sync::atomic::Ordering;
+use crate::{WARN, WARN_ON_ONCE, container_of, pr_info, pr_warn, stack_pinned};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 static call_single_queue: PerCpu<LlistHead> = PerCpu::new([const { LlistHead::new() }; NR_CPUS]);
 

@@ -24,14 +24,12 @@ use crate::include::linux::smpboot::{HotplugThreadLink, SmpHotplugThread};
 use crate::include::linux::spinlock::RawSpinlock;
 use crate::kernel::cpu::{cpus_read_lock, cpus_read_unlock};
 use crate::kernel::fork::fork_idle;
-use crate::kernel::kthread::kthread_stop_put;
 use crate::kernel::kthread::{
     kthread_create_on_cpu, kthread_park, kthread_parkme, kthread_set_per_cpu, kthread_should_park,
-    kthread_should_stop, kthread_unpark,
+    kthread_should_stop, kthread_stop_put, kthread_unpark,
 };
 use crate::kernel::sched::core::{schedule, wait_task_inactive};
-use crate::pr_err;
-use crate::{BUG_ON, WARN_ON, intrusive_adapter};
+use crate::{BUG_ON, WARN_ON, intrusive_adapter, pr_err};
 use alloc::boxed::Box;
 
 static idle_threads: PerCpu<Shared<Option<TaskRef>>> =

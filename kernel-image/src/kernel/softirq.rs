@@ -16,13 +16,12 @@ use crate::include::linux::irqflags::{
 };
 use crate::include::linux::jiffies::{jiffies, msecs_to_jiffies, time_before};
 use crate::include::linux::preempt::*;
-use crate::include::linux::sched::same_task;
-use crate::include::linux::sched::{TaskRef, cond_resched, is_idle_task, need_resched};
+use crate::include::linux::sched::{TaskRef, cond_resched, is_idle_task, need_resched, same_task};
 use crate::include::linux::smp::smp_processor_id;
 use crate::include::linux::smpboot::SmpHotplugThread;
-use crate::include::trace::events::irq::trace_softirq_entry;
-use crate::include::trace::events::irq::trace_softirq_exit;
-use crate::include::trace::events::irq::trace_softirq_raise;
+use crate::include::trace::events::irq::{
+    trace_softirq_entry, trace_softirq_exit, trace_softirq_raise,
+};
 use crate::kernel::cpu::cpuhp_setup_state_nocalls;
 use crate::kernel::rcu::tree_plugin::rcu_softirq_qs;
 use crate::kernel::sched::core::{idle_cpu, wake_up_process};

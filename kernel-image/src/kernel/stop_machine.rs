@@ -9,7 +9,6 @@
 //! Locks: the hotplug lock, then `stop_cpus_mutex`, then a stopper's lock, with interrupts off; two of
 //! those by ascending CPU number; never with a runqueue's lock held.
 
-use crate::WARN_ONCE;
 use crate::arch::x86::include::asm::current::current;
 use crate::arch::x86::include::asm::processor::cpu_relax;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
@@ -50,7 +49,7 @@ use crate::kernel::rcu::tree::rcu_momentary_dyntick_idle;
 use crate::kernel::sched::completion::{complete, completion_done, wait_for_completion};
 use crate::kernel::sched::core::{sched_set_stop_task, wake_q_add, wake_up_q};
 use crate::kernel::smpboot::smpboot_register_percpu_thread;
-use crate::{BUG_ON, WARN_ON, WARN_ON_ONCE, printk, stack_pinned};
+use crate::{BUG_ON, WARN_ON, WARN_ON_ONCE, WARN_ONCE, printk, stack_pinned};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 /// One CPU's stopper.

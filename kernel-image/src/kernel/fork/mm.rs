@@ -7,19 +7,15 @@
 
 extern crate alloc;
 
-use crate::WARN_ON_ONCE;
 use crate::arch::x86::include::asm::current::current;
 use crate::include::linux::completion::Completion;
 use crate::include::linux::list::{ListHead, list_add, list_del_init};
 use crate::include::linux::mm_types::MmStruct;
-use crate::include::linux::sched::TASK_KILLABLE;
-use crate::include::linux::sched::TaskRef;
-use crate::include::linux::sched::task::CLONE_VM;
-use crate::include::linux::sched::task::put_task_struct;
+use crate::include::linux::sched::task::{CLONE_VM, put_task_struct};
+use crate::include::linux::sched::{TASK_KILLABLE, TaskRef};
 use crate::include::linux::spinlock::RawSpinlock;
-use crate::intrusive_adapter;
-use crate::kernel::sched::completion::complete;
-use crate::kernel::sched::completion::wait_for_completion_state;
+use crate::kernel::sched::completion::{complete, wait_for_completion_state};
+use crate::{WARN_ON_ONCE, intrusive_adapter};
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering};
 

@@ -6,9 +6,7 @@
 
 extern crate alloc;
 
-use super::kthread_create;
-use super::{kthread_should_stop, kthread_stop};
-use crate::WARN_ON_ONCE;
+use super::{kthread_create, kthread_should_stop, kthread_stop};
 use crate::arch::x86::include::asm::current::current;
 use crate::fence::shared::Shared;
 use crate::fence::stack_pinned::StackObject;
@@ -17,9 +15,9 @@ use crate::include::linux::completion::Completion;
 use crate::include::linux::list::{
     INIT_LIST_HEAD, ListHead, list_add, list_add_tail, list_del_init, list_empty,
 };
-use crate::include::linux::sched::same_task;
 use crate::include::linux::sched::{
-    __set_current_state, TASK_INTERRUPTIBLE, TASK_RUNNING, TaskRef, cond_resched, set_current_state,
+    __set_current_state, TASK_INTERRUPTIBLE, TASK_RUNNING, TaskRef, cond_resched, same_task,
+    set_current_state,
 };
 use crate::include::linux::spinlock::RawSpinlock;
 use crate::include::trace::events::sched::{
@@ -28,7 +26,7 @@ use crate::include::trace::events::sched::{
 };
 use crate::kernel::sched::completion::{complete, wait_for_completion};
 use crate::kernel::sched::core::{schedule, wake_up_process};
-use crate::{WARN_ON, intrusive_adapter, stack_pinned};
+use crate::{WARN_ON, WARN_ON_ONCE, intrusive_adapter, stack_pinned};
 use alloc::boxed::Box;
 use core::fmt;
 

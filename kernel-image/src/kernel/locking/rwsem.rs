@@ -33,8 +33,7 @@ use crate::include::linux::spinlock::{raw_spin_lock_irq, raw_spin_unlock_irq};
 use crate::kernel::locking::mutex::owner_on_cpu;
 use crate::kernel::locking::osq_lock::{osq_lock, osq_unlock};
 use crate::kernel::sched::clock::sched_clock;
-use crate::kernel::sched::core::schedule_preempt_disabled;
-use crate::kernel::sched::core::{wake_q_add, wake_up_q};
+use crate::kernel::sched::core::{schedule_preempt_disabled, wake_q_add, wake_up_q};
 use crate::{WARN_ON_ONCE, intrusive_adapter, stack_pinned};
 use core::sync::atomic::Ordering;
 

@@ -5,7 +5,6 @@
 //! callbacks, full dynticks, dumps of blocked readers but for the stall warning.
 //! Locks: the leaf's lock.
 
-use crate::WARN_ON_ONCE;
 use crate::arch::x86::include::asm::current::current;
 use crate::include::linux::cpumask::cpu_online;
 use crate::include::linux::interrupt::{RCU_SOFTIRQ, raise_softirq_irqoff};
@@ -17,14 +16,12 @@ use crate::include::linux::preempt::{in_hardirq, set_preempt_need_resched};
 use crate::include::linux::rcupdate::{rcu_preempt_depth, rcu_tasks_qs};
 use crate::include::linux::sched::{TaskRef, set_tsk_need_resched};
 use crate::include::linux::spinlock::{raw_spin_lock, raw_spin_unlock};
-use crate::intrusive_adapter;
 use crate::kernel::irq_work::irq_work_queue_on;
-use crate::kernel::rcu::tree::preempt_bh_disabled;
 use crate::kernel::rcu::tree::qs::rcu_report_unblock_qs_rnp;
-use crate::kernel::rcu::tree::rcu_gp_in_progress;
-use crate::kernel::rcu::tree::types::RcuData;
-use crate::kernel::rcu::tree::types::{RdpRef, RnpRef, rcu_data, rcu_state};
+use crate::kernel::rcu::tree::types::{RcuData, RdpRef, RnpRef, rcu_data, rcu_state};
+use crate::kernel::rcu::tree::{preempt_bh_disabled, rcu_gp_in_progress};
 use crate::kernel::rcu::tree_exp::{rcu_report_exp_rdp, rcu_report_exp_rnp, sync_rcu_exp_done};
+use crate::{WARN_ON_ONCE, intrusive_adapter};
 
 /// In `rcu_read_unlock_special`: the reader is in a leaf's list.
 pub const RCU_READ_UNLOCK_BLOCKED: u32 = 1 << 0;

@@ -12,6 +12,7 @@ pub mod bandwidth;
 pub mod cbs;
 pub mod params;
 pub mod push_pull;
+mod stats;
 
 use crate::include::linux::rbtree::{
     RB_CLEAR_NODE, RB_EMPTY_NODE, rb_add_cached, rb_erase_cached, rb_first_cached,
@@ -28,6 +29,10 @@ use crate::kernel::sched::cpudeadline::{
     cpudl_clear, cpudl_clear_freecpu, cpudl_later, cpudl_set, cpudl_set_freecpu,
 };
 use crate::kernel::sched::cpupri::{CPUPRI_HIGHER, cpupri_set};
+use crate::kernel::sched::deadline::stats::{
+    update_stats_dequeue_dl, update_stats_enqueue_dl, update_stats_wait_end_dl,
+    update_stats_wait_start_dl,
+};
 use crate::kernel::sched::fair::entity::update_curr_common;
 use crate::kernel::sched::pelt::{rq_clock_pelt, update_dl_rq_load_avg};
 use crate::kernel::sched::rt::bandwidth::account_dl_time;
@@ -168,6 +173,7 @@ fn __dequeue_dl_entity(rq: RqRef, dl_se: &'static SchedDlEntity) {
 
 fn enqueue_dl_entity(rq: RqRef, dl_se: &'static SchedDlEntity, flags: i32) {
     WARN_ON_ONCE!(on_dl_rq(dl_se));
+    update_stats_enqueue_dl(rq, DlOfTask::entry(dl_se), flags);
     if dl_se.dl_throttled.get() == 0 && !dl_is_implicit(dl_se) {
         dl_check_constrained_dl(rq, dl_se);
     }
@@ -219,6 +225,7 @@ fn enqueue_task_dl(rq: RqRef, p: TaskRef, flags: i32) {
     } else {
         flags
     };
+    update_stats_wait_start_dl(rq, p);
     enqueue_dl_entity(rq, &p.dl, flags);
     if !task_current(rq, p) && p.dl.dl_throttled.get() == 0 && p.nr_cpus_allowed.get() > 1 {
         enqueue_pushable_dl_task(rq, p);
@@ -233,6 +240,7 @@ fn dequeue_task_dl(rq: RqRef, p: TaskRef, flags: i32) {
     } else {
         flags
     };
+    update_stats_dequeue_dl(rq, p, flags);
     dequeue_dl_entity(rq, &p.dl, flags);
     if p.dl.dl_throttled.get() == 0 {
         dequeue_pushable_dl_task(rq, p);
@@ -336,6 +344,9 @@ fn balance_dl(rq: RqRef, prev: TaskRef) -> bool {
 
 fn set_next_task_dl(rq: RqRef, p: TaskRef, first: bool) {
     p.se.exec_start.set(rq_clock_task(rq));
+    if on_dl_rq(&p.dl) {
+        update_stats_wait_end_dl(rq, p);
+    }
     // The running task is not one to push.
     dequeue_pushable_dl_task(rq, p);
     if !first {
@@ -359,6 +370,9 @@ fn pick_next_task_dl(rq: RqRef) -> Option<TaskRef> {
 }
 
 fn put_prev_task_dl(rq: RqRef, p: TaskRef) {
+    if on_dl_rq(&p.dl) {
+        update_stats_wait_start_dl(rq, p);
+    }
     update_curr_dl(rq);
     update_dl_rq_load_avg(rq_clock_pelt(rq), rq, true);
     if on_dl_rq(&p.dl) && p.nr_cpus_allowed.get() > 1 {

@@ -30,9 +30,8 @@ use crate::include::linux::sched::{
 };
 use crate::kernel::sched::core::affinity::set_cpus_allowed_common;
 use crate::kernel::sched::core::params::{sched_prio_to_weight, sched_prio_to_wmult};
-use crate::kernel::sched::core::resched_curr;
 use crate::kernel::sched::core::schedule::put_prev_task;
-use crate::kernel::sched::core::wakeup_preempt;
+use crate::kernel::sched::core::{resched_curr, wakeup_preempt};
 use crate::kernel::sched::features::{SchedFeat, sched_feat};
 use crate::kernel::sched::pelt::update_idle_rq_clock_pelt;
 use crate::kernel::sched::sched::{

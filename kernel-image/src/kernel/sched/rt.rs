@@ -9,6 +9,7 @@
 
 pub mod bandwidth;
 pub mod push_pull;
+mod stats;
 
 pub use bandwidth::init_rt_bandwidth;
 
@@ -30,6 +31,10 @@ use crate::kernel::sched::cpupri::{CPUPRI_INVALID, cpupri_find, cpupri_set};
 use crate::kernel::sched::deadline::sched_dl_runnable;
 use crate::kernel::sched::fair::entity::update_curr_common;
 use crate::kernel::sched::pelt::{rq_clock_pelt, update_rt_rq_load_avg};
+use crate::kernel::sched::rt::stats::{
+    update_stats_dequeue_rt, update_stats_enqueue_rt, update_stats_wait_end_rt,
+    update_stats_wait_start_rt,
+};
 use crate::kernel::sched::sched::{
     DEQUEUE_MOVE, DEQUEUE_SAVE, ENQUEUE_HEAD, ENQUEUE_WAKEUP, RqRef, RtPrioArray, RtRq, SchedClass,
     add_nr_running, cpu_of, rq_clock_task, same_class, sub_nr_running, task_current,
@@ -278,6 +283,8 @@ fn enqueue_task_rt(rq: RqRef, p: TaskRef, flags: i32) {
     if flags & ENQUEUE_WAKEUP != 0 {
         p.rt.timeout.set(0);
     }
+    update_stats_wait_start_rt(rq, p);
+    update_stats_enqueue_rt(rq, p, flags);
     dequeue_top_rt_rq(rq);
     if on_rt_rq(&p.rt) {
         __dequeue_rt_entity(rq, p, flags);
@@ -297,6 +304,7 @@ fn enqueue_task_rt(rq: RqRef, p: TaskRef, flags: i32) {
 #[inline(never)]
 fn dequeue_task_rt(rq: RqRef, p: TaskRef, flags: i32) {
     update_curr_rt(rq);
+    update_stats_dequeue_rt(rq, p, flags);
     dequeue_top_rt_rq(rq);
     if on_rt_rq(&p.rt) {
         __dequeue_rt_entity(rq, p, flags);
@@ -357,6 +365,9 @@ fn pick_next_task_rt(rq: RqRef) -> Option<TaskRef> {
 }
 
 fn put_prev_task_rt(rq: RqRef, p: TaskRef) {
+    if on_rt_rq(&p.rt) {
+        update_stats_wait_start_rt(rq, p);
+    }
     update_curr_rt(rq);
     update_rt_rq_load_avg(rq_clock_pelt(rq), rq, true);
     // It waits from now on: others may take it.
@@ -367,6 +378,9 @@ fn put_prev_task_rt(rq: RqRef, p: TaskRef) {
 
 fn set_next_task_rt(rq: RqRef, p: TaskRef, first: bool) {
     p.se.exec_start.set(rq_clock_task(rq));
+    if on_rt_rq(&p.rt) {
+        update_stats_wait_end_rt(rq, p);
+    }
     dequeue_pushable_task(rq, p);
     if !first {
         return;

@@ -1,23 +1,24 @@
 //! Statistics of tasks and runqueues.
 //!
 //! Linux: `kernel/sched/stats.h`, `stats.c` and the static key of core.c (v6.8). Kept: `sched_info` of every task and
-//! runqueue, always; the schedstats of fair tasks and runqueues with `schedstats=enable`, and their events. Left out:
-//! /proc/schedstat, statistics of groups, of real-time and of deadline tasks. Differs: the key is a flag that is read.
+//! runqueue, always; the schedstats of tasks, groups, runqueues and domains with `schedstats=enable`, and their events.
+//! Left out: /proc/schedstat. Differs: the key is a flag that is read.
 //! Locks: the runqueue's lock.
 
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::fence::shared::Shared;
 use crate::include::linux::rcupdate::{rcu_read_lock, rcu_read_unlock};
-use crate::include::linux::sched::stats::SchedInfo;
+use crate::include::linux::sched::stats::{SchedInfo, SchedStatistics};
 use crate::include::linux::sched::topology::sched_domain_span;
 use crate::include::linux::sched::{
-    TASK_INTERRUPTIBLE, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef, same_task,
+    SchedEntity, TASK_INTERRUPTIBLE, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef, same_task,
 };
 use crate::include::trace::events::sched::{
     trace_sched_stat_blocked, trace_sched_stat_iowait, trace_sched_stat_sleep,
     trace_sched_stat_wait,
 };
 use crate::kernel::params::param;
+use crate::kernel::sched::fair::{group_cfs_rq, task_of};
 use crate::kernel::sched::sched::{
     DEQUEUE_SLEEP, RqRef, WF_MIGRATED, WF_SYNC, cpu_rq, rq_clock, task_on_rq_migrating,
 };
@@ -102,7 +103,8 @@ pub fn schedstat_add(counter: &Shared<u64>, n: u64) {
     }
 }
 
-fn raise(max: &Shared<u64>, value: u64) {
+/// A maximum that grows.
+pub(super) fn raise(max: &Shared<u64>, value: u64) {
     if value > max.get() {
         max.set(value);
     }
@@ -164,32 +166,53 @@ pub fn sched_info_switch(rq: RqRef, prev: TaskRef, next: TaskRef) {
 
 // schedstats.
 
-/// The task begins to wait; what it waited on another CPU counts too.
-pub fn __update_stats_wait_start(rq: RqRef, p: TaskRef) {
-    let (now, before) = (rq_clock(rq), p.stats.wait_start.get());
-    p.stats
-        .wait_start
-        .set(if now > before { now - before } else { now });
+/// A group's entity with its statistics; a task's are in the task.
+#[doc(alias = "sched_entity_stats")]
+#[repr(C)]
+pub struct SchedEntityStats {
+    /// The entity.
+    pub se: SchedEntity,
+    /// What is counted of it.
+    pub stats: SchedStatistics,
 }
 
-/// The task has waited long enough, or goes on waiting elsewhere.
-pub fn __update_stats_wait_end(rq: RqRef, p: TaskRef) {
-    let stats = &p.stats;
-    let delta = rq_clock(rq).wrapping_sub(stats.wait_start.get());
-    if task_on_rq_migrating(p) {
-        stats.wait_start.set(delta);
-        return;
+/// What is counted of an entity, a task's or a group's.
+pub fn __schedstats_from_se(se: &'static SchedEntity) -> &'static SchedStatistics {
+    if group_cfs_rq(se).is_some() {
+        &crate::container_of!(se, SchedEntityStats, se).stats
+    } else {
+        &task_of(se).stats
     }
-    trace_sched_stat_wait(p, delta);
+}
+
+/// A task, or a group (None), begins to wait; what the task waited on another CPU counts too.
+pub fn __update_stats_wait_start(rq: RqRef, p: Option<TaskRef>, stats: &SchedStatistics) {
+    let (now, before) = (rq_clock(rq), stats.wait_start.get());
+    stats.wait_start.set(if p.is_some() && now > before {
+        now - before
+    } else {
+        now
+    });
+}
+
+/// It has waited long enough, or the task goes on waiting elsewhere.
+pub fn __update_stats_wait_end(rq: RqRef, p: Option<TaskRef>, stats: &SchedStatistics) {
+    let delta = rq_clock(rq).wrapping_sub(stats.wait_start.get());
+    if let Some(p) = p {
+        if task_on_rq_migrating(p) {
+            stats.wait_start.set(delta);
+            return;
+        }
+        trace_sched_stat_wait(p, delta);
+    }
     raise(&stats.wait_max, delta);
     stats.wait_count.inc();
     stats.wait_sum.add(delta);
     stats.wait_start.set(0);
 }
 
-/// The task has slept.
-pub fn __update_stats_enqueue_sleeper(rq: RqRef, p: TaskRef) {
-    let stats = &p.stats;
+/// It has slept.
+pub fn __update_stats_enqueue_sleeper(rq: RqRef, p: Option<TaskRef>, stats: &SchedStatistics) {
     // The clock of another CPU may be ahead.
     let since = |start: u64| (rq_clock(rq).wrapping_sub(start) as i64).max(0) as u64;
     let sleep_start = stats.sleep_start.replace(0);
@@ -197,7 +220,9 @@ pub fn __update_stats_enqueue_sleeper(rq: RqRef, p: TaskRef) {
         let delta = since(sleep_start);
         raise(&stats.sleep_max, delta);
         stats.sum_sleep_runtime.add(delta);
-        trace_sched_stat_sleep(p, delta);
+        if let Some(p) = p {
+            trace_sched_stat_sleep(p, delta);
+        }
     }
     let block_start = stats.block_start.replace(0);
     if block_start != 0 {
@@ -205,12 +230,14 @@ pub fn __update_stats_enqueue_sleeper(rq: RqRef, p: TaskRef) {
         raise(&stats.block_max, delta);
         stats.sum_sleep_runtime.add(delta);
         stats.sum_block_runtime.add(delta);
-        if p.in_iowait.get() != 0 {
-            stats.iowait_sum.add(delta);
-            stats.iowait_count.inc();
-            trace_sched_stat_iowait(p, delta);
+        if let Some(p) = p {
+            if p.in_iowait.get() != 0 {
+                stats.iowait_sum.add(delta);
+                stats.iowait_count.inc();
+                trace_sched_stat_iowait(p, delta);
+            }
+            trace_sched_stat_blocked(p, delta);
         }
-        trace_sched_stat_blocked(p, delta);
     }
 }
 

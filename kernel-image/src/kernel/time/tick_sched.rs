@@ -12,8 +12,9 @@ use crate::fence::shared::Shared;
 use crate::include::linux::clockchips::ClockEventDevice;
 use crate::include::linux::cpumask::{NR_CPUS, cpu_active, cpu_online, num_possible_cpus};
 use crate::include::linux::hrtimer::*;
-use crate::include::linux::interrupt::SOFTIRQ_HOTPLUG_SAFE_MASK;
-use crate::include::linux::interrupt::{TIMER_SOFTIRQ, local_softirq_pending};
+use crate::include::linux::interrupt::{
+    SOFTIRQ_HOTPLUG_SAFE_MASK, TIMER_SOFTIRQ, local_softirq_pending,
+};
 use crate::include::linux::irqflags::{local_irq_disable, local_irq_enable};
 use crate::include::linux::jiffies::TICK_NSEC;
 use crate::include::linux::ktime::{KTIME_MAX, Ktime};

@@ -8,15 +8,15 @@
 
 extern crate alloc;
 
-use super::flush;
 use super::pool::{
     WorkerPool, alloc_worker, cpu_worker_pools, free_worker, get_unbound_pool, put_unbound_pool,
     wq_mayday_lock,
 };
 use super::worker::rescuer_thread;
 use super::{
-    PoolWorkqueue, PwqLink, PwqOfRelease, WorkqueueStruct, WqLink, free_pwqs, free_workqueues,
-    put_pwq_unlocked, pwq_activate_first_inactive, workqueues, wq_online, wq_pool_mutex,
+    PoolWorkqueue, PwqLink, PwqOfRelease, WorkqueueStruct, WqLink, flush, free_pwqs,
+    free_workqueues, put_pwq_unlocked, pwq_activate_first_inactive, workqueues, wq_online,
+    wq_pool_mutex,
 };
 use crate::fence::void::VoidPtr;
 use crate::include::linux::cpumask::{NR_CPUS, cpu_possible_mask};

@@ -6,11 +6,12 @@
 //! numa and system have one pod.
 //! Locks: `wq_pool_mutex`.
 
-use super::__WQ_ORDERED;
-use super::__WQ_ORDERED_EXPLICIT;
 use super::alloc::{alloc_unbound_pwq, link_pwq};
 use super::pool::wq_unbound_cpumask;
-use super::{PoolWorkqueue, WorkqueueStruct, put_pwq_unlocked, wq_pool_mutex};
+use super::{
+    __WQ_ORDERED, __WQ_ORDERED_EXPLICIT, PoolWorkqueue, WorkqueueStruct, put_pwq_unlocked,
+    wq_pool_mutex,
+};
 use crate::WARN_ON;
 use crate::arch::x86::kernel::smpboot::cpu_smt_mask;
 use crate::fence::percpu::PerCpu;

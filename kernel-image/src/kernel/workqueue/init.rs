@@ -6,13 +6,12 @@
 
 use super::alloc::{alloc_workqueue, init_rescuer};
 use super::attrs::{init_pods, init_system_pod, pod_of, wq_update_pod};
-use super::pool;
 use super::pool::{
     cpu_worker_pools, create_worker, pools, rebind_workers, restore_unbound_workers_cpumask,
     unbind_workers, wq_pool_attach_mutex, wq_unbound_cpumask,
 };
 use super::{
-    SystemWq, WqLink, free_pwqs, free_workqueues, online, pwq_release_worker,
+    SystemWq, WqLink, free_pwqs, free_workqueues, online, pool, pwq_release_worker,
     system_freezable_power_efficient_wq, system_freezable_wq, system_highpri_wq, system_long_wq,
     system_power_efficient_wq, system_unbound_wq, system_wq, workqueues,
     wq_cpu_intensive_thresh_us, wq_pool_mutex,

@@ -12,7 +12,6 @@ extern crate alloc;
 use super::attrs::{SharedAttrs, WorkqueueAttrs};
 use super::worker::worker_thread;
 use super::{system_unbound_wq, wq_pool_mutex};
-use crate::WARN_ON_ONCE;
 use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
 use crate::fence::stack_pinned::StackObject;
@@ -43,7 +42,7 @@ use crate::kernel::sched::core::{set_cpus_allowed_ptr, set_user_nice, wake_up_pr
 use crate::kernel::sched::wait::wait_event;
 use crate::kernel::workqueue::work_pending;
 use crate::lib::idr::Ida;
-use crate::{WARN_ON, intrusive_adapter, pr_err, stack_pinned};
+use crate::{WARN_ON, WARN_ON_ONCE, intrusive_adapter, pr_err, stack_pinned};
 use alloc::boxed::Box;
 
 /// Pools of a CPU: ordinary and urgent.

@@ -35,6 +35,10 @@ pub(super) fn provoke(others: Cpumask, own: CpuhpState) {
         write_cpuhp_fail(0, CPUHP_SOFTIRQ_DEAD),
         -EINVAL,
     );
+    // Of a CPU that is up these are on its way down, whatever they do on its way up.
+    for state in [CPUHP_TIMERS_PREPARE, CPUHP_BRINGUP_CPU] {
+        expect("failing while dead", write_cpuhp_fail(0, state), -EINVAL);
+    }
     expect(
         "stopping in between",
         target_store(0, CPUHP_TEARDOWN_CPU),

@@ -76,6 +76,11 @@ fn keeps_the_users_mask(test: &Kunit) {
     KUNIT_EXPECT_EQ!(test, set_cpus_allowed_ptr(task, &Cpumask::of(b)), 0);
     KUNIT_EXPECT_EQ!(test, task.cpus_mask.get(), Cpumask::of(b));
     KUNIT_EXPECT_EQ!(test, task.user_cpus_ptr.get(), Cpumask::of(a));
+    // The mask that it has: nothing moves, and the user has asked for it all the same.
+    KUNIT_EXPECT_EQ!(test, sched_setaffinity(task, &Cpumask::of(b)), 0);
+    KUNIT_EXPECT_EQ!(test, task.user_cpus_ptr.get(), Cpumask::of(b));
+    KUNIT_EXPECT_EQ!(test, set_cpus_allowed_ptr(task, &cpu_possible_mask()), 0);
+    KUNIT_EXPECT_EQ!(test, task.cpus_mask.get(), Cpumask::of(b));
     KUNIT_EXPECT_EQ!(test, kthread_stop(task), 0);
 }
 

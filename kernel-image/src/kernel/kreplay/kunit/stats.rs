@@ -1,7 +1,7 @@
 //! Tests of the scheduler's statistics, switched on for the time of a case: what a wake-up counts, by where it was
 //! made and where the task came to; what a sleep and a wait count.
 
-use super::{Subject, until};
+use super::{Subject, two_cpus, until};
 use crate::arch::x86::include::asm::current::current;
 use crate::fence::shared::Shared;
 use crate::include::kunit::test::Kunit;
@@ -13,18 +13,21 @@ use crate::include::linux::ktime::{NSEC_PER_MSEC, NSEC_PER_USEC};
 use crate::include::linux::preempt::{preempt_disable, preempt_enable};
 use crate::include::linux::sched::topology::{SD_WAKE_AFFINE, SdRef, sched_domain_span};
 use crate::include::linux::sched::{
-    TASK_INTERRUPTIBLE, TASK_NORMAL, TASK_UNINTERRUPTIBLE, TaskRef, set_current_state, task_cpu,
+    SCHED_FIFO, TASK_INTERRUPTIBLE, TASK_NORMAL, TASK_RUNNING, TASK_UNINTERRUPTIBLE, TaskRef,
+    set_current_state, task_cpu,
 };
 use crate::include::linux::smp::raw_smp_processor_id;
+use crate::kernel::kreplay::fair::{end_group, make_group};
 use crate::kernel::sched::core::{
-    set_cpus_allowed_ptr, try_to_wake_up, wait_task_inactive, wake_up_process, yield_to,
+    SchedParam, sched_move_task, sched_setscheduler_nocheck, set_cpus_allowed_ptr, try_to_wake_up,
+    wait_task_inactive, wake_up_process, yield_to,
 };
-use crate::kernel::sched::sched::{WF_SYNC, cpu_rq};
-use crate::kernel::sched::stats::{schedstat_enabled, set_schedstats};
+use crate::kernel::sched::sched::{WF_SYNC, cpu_rq, root_task_group};
+use crate::kernel::sched::stats::{__schedstats_from_se, schedstat_enabled, set_schedstats};
 use crate::kernel::sched::topology::for_each_domain;
 use crate::kernel::time::timekeeping::ktime_get;
 use crate::kernel::time::timer::sleep::usleep_range;
-use crate::{KUNIT_EXPECT_EQ, KUNIT_EXPECT_TRUE, kunit_skip, kunit_test_suite};
+use crate::{KUNIT_EXPECT_EQ, KUNIT_EXPECT_FALSE, KUNIT_EXPECT_TRUE, kunit_skip, kunit_test_suite};
 
 /// Statistics are on as long as it lives; it puts them back as they were.
 struct WithSchedstats {
@@ -296,13 +299,27 @@ fn sleeps_are_counted(test: &Kunit) {
 /// Who is awake and finds its CPU taken waits; `sched_info` says so always, the statistics if they are on. A wake-up that
 /// preempts lets the switch do without a look at the clock, so a wait ends at the last tick that came into it.
 fn waits_are_counted(test: &Kunit) {
-    const WAIT: u64 = 2 * TICK_NSEC as u64;
     static SUBJECT: Subject = Subject::new(TASK_INTERRUPTIBLE);
+    a_wait_is_counted(test, &SUBJECT, |_| ());
+}
+
+/// So does one of the real-time class, though it waits for nobody but who has switched preemption off.
+fn waits_of_real_time_are_counted(test: &Kunit) {
+    static SUBJECT: Subject = Subject::new(TASK_INTERRUPTIBLE);
+    a_wait_is_counted(test, &SUBJECT, |task| {
+        let ret = sched_setscheduler_nocheck(task, SCHED_FIFO, &SchedParam { sched_priority: 1 });
+        KUNIT_EXPECT_EQ!(test, ret, 0);
+    });
+}
+
+fn a_wait_is_counted(test: &Kunit, subject: &'static Subject, prepare: impl FnOnce(TaskRef)) {
+    const WAIT: u64 = 2 * TICK_NSEC as u64;
     let _on = WithSchedstats::new(true);
     let here = cpu_online_mask().first();
-    let Some(task) = SUBJECT.start(test, Cpumask::of(here)) else {
+    let Some(task) = subject.start(test, Cpumask::of(here)) else {
         return;
     };
+    prepare(task);
     stay_on(test, here);
     let (stats, info) = (&task.stats, &task.sched_info);
     let before = [
@@ -326,7 +343,7 @@ fn waits_are_counted(test: &Kunit) {
     preempt_enable();
     KUNIT_EXPECT_TRUE!(test, queued.0 != 0);
     KUNIT_EXPECT_TRUE!(test, queued.1 != 0);
-    KUNIT_EXPECT_TRUE!(test, until(|| SUBJECT.rounds() == 1));
+    KUNIT_EXPECT_TRUE!(test, until(|| subject.rounds() == 1));
     rests(test, task);
     // It may have been preempted once more before it slept again.
     KUNIT_EXPECT_TRUE!(test, stats.wait_count.get() > before[0]);
@@ -370,6 +387,99 @@ fn yield_to_is_counted(test: &Kunit) {
     KUNIT_EXPECT_EQ!(test, kthread_stop(task), 0);
 }
 
+/// A group that shares a CPU waits for its turns, and they are counted where its entity is.
+fn waits_of_groups_are_counted(test: &Kunit) {
+    static HOG: [Subject; 2] = [const { Subject::new(TASK_RUNNING) }; 2];
+    let _on = WithSchedstats::new(true);
+    let here = cpu_online_mask().first();
+    let tasks = [
+        HOG[0].start(test, Cpumask::of(here)),
+        HOG[1].start(test, Cpumask::of(here)),
+    ];
+    let [Some(inside), Some(_)] = tasks else {
+        return;
+    };
+    let tg = make_group(&root_task_group, 1024);
+    sched_move_task(inside, tg);
+    let Some(se) = tg.se.per_cpu(here).get() else {
+        crate::KUNIT_FAIL!(test, "a group without an entity");
+        return;
+    };
+    let stats = __schedstats_from_se(se);
+    KUNIT_EXPECT_FALSE!(test, core::ptr::eq(stats, &inside.stats));
+    let counted = || (stats.wait_count.get(), stats.wait_sum.get());
+    let before = counted();
+    usleep_range(50_000, 50_000);
+    let after = counted();
+    // Two of equal weight by turns of a tick or some: it waits half of the time, a few times.
+    KUNIT_EXPECT_TRUE!(test, after.0 > before.0 + 2);
+    KUNIT_EXPECT_TRUE!(test, after.1 - before.1 > 10 * NSEC_PER_MSEC as u64);
+    KUNIT_EXPECT_TRUE!(test, after.1 - before.1 < 50 * NSEC_PER_MSEC as u64);
+    KUNIT_EXPECT_TRUE!(test, stats.exec_max.get() > 0);
+    for task in tasks.iter().flatten() {
+        sched_move_task(task, &root_task_group);
+        KUNIT_EXPECT_EQ!(test, kthread_stop(task), 0);
+    }
+    end_group(tg);
+}
+
+/// Of the domains of a CPU, all kinds of balance: how many there were, how they ended, what came of them.
+#[derive(Default, Debug)]
+struct Balances {
+    count: u64,
+    failed: u64,
+    balanced: u64,
+    nobusy: u64,
+    gained: u64,
+}
+
+fn balances(cpus: Cpumask) -> Balances {
+    let sum = |counters: &[Shared<u64>]| counters.iter().map(Shared::get).sum::<u64>();
+    let mut all = Balances::default();
+    for sd in cpus.iter().flat_map(domains) {
+        all.nobusy += sum(&sd.lb_nobusyg) + sum(&sd.lb_nobusyq);
+        all.failed += sum(&sd.lb_failed);
+        all.balanced += sum(&sd.lb_balanced);
+        all.gained += sum(&sd.lb_gained);
+        // Last: a balance that runs meanwhile is in it and has not ended.
+        all.count += sum(&sd.lb_count);
+    }
+    all
+}
+
+/// Four hogs on one CPU, three of which may leave: balances come and take them. The one that may not, and those that
+/// run, are why others find nobody.
+fn balances_are_counted(test: &Kunit) {
+    static HOG: [Subject; 4] = [const { Subject::new(TASK_RUNNING) }; 4];
+    let Some((here, there)) = two_cpus() else {
+        kunit_skip!(test, "one CPU only")
+    };
+    let _on = WithSchedstats::new(true);
+    let tasks: [Option<TaskRef>; 4] =
+        core::array::from_fn(|at| HOG[at].start(test, Cpumask::of(here)));
+    let online = cpu_online_mask();
+    let before = balances(online);
+    // Nobody can be taken; then three can.
+    usleep_range(30_000, 30_000);
+    for task in tasks[1..].iter().flatten() {
+        let both = Cpumask::of(here).with(there);
+        KUNIT_EXPECT_EQ!(test, set_cpus_allowed_ptr(task, &both), 0);
+    }
+    let came = until(|| balances(online).gained > before.gained);
+    KUNIT_EXPECT_TRUE!(test, came);
+    let after = balances(online);
+    KUNIT_EXPECT_TRUE!(test, after.balanced > before.balanced);
+    KUNIT_EXPECT_TRUE!(test, after.nobusy <= after.balanced);
+    KUNIT_EXPECT_TRUE!(test, after.failed + after.balanced <= after.count);
+    let [Some(stays), Some(_), Some(_), Some(_)] = tasks else {
+        return;
+    };
+    KUNIT_EXPECT_TRUE!(test, stays.stats.nr_failed_migrations_affine.get() > 0);
+    for task in tasks.iter().flatten() {
+        KUNIT_EXPECT_EQ!(test, kthread_stop(task), 0);
+    }
+}
+
 kunit_test_suite!(
 /// The suite.
 suite = "sched_stats": [
@@ -379,5 +489,8 @@ suite = "sched_stats": [
     nothing_is_counted_while_they_are_off,
     sleeps_are_counted,
     waits_are_counted,
+    waits_of_real_time_are_counted,
+    waits_of_groups_are_counted,
+    balances_are_counted,
     yield_to_is_counted,
 ]);

@@ -9,8 +9,9 @@
 //! Locks: `pi_lock`, then the runqueue's; the stopper's lock is taken with neither held.
 
 use super::push::push_cpu_stop;
-use super::queue::wakeup_preempt;
-use super::queue::{activate_task, deactivate_task, dequeue_task, enqueue_task, set_task_cpu};
+use super::queue::{
+    activate_task, deactivate_task, dequeue_task, enqueue_task, set_task_cpu, wakeup_preempt,
+};
 use super::schedule::{put_prev_task, set_next_task};
 use super::syscalls::check_same_owner;
 use crate::arch::x86::include::asm::current::current;

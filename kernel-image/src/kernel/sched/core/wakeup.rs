@@ -34,12 +34,11 @@ use crate::include::trace::events::sched::{
     trace_sched_waking,
 };
 use crate::kernel::sched::features::{SchedFeat, sched_feat};
-use crate::kernel::sched::sched::task_rq;
 use crate::kernel::sched::sched::{
     __task_rq_lock, ENQUEUE_MIGRATED, ENQUEUE_NOCLOCK, ENQUEUE_WAKEUP, RqFlags, RqRef, WF_MIGRATED,
     WF_TTWU, cpu_rq, raw_spin_rq_lock, raw_spin_rq_unlock, rq_clock, rq_lock_irqsave,
-    rq_unlock_irqrestore, task_on_cpu, task_on_rq_queued, task_rq_lock, task_rq_unlock, this_rq,
-    update_rq_clock,
+    rq_unlock_irqrestore, task_on_cpu, task_on_rq_queued, task_rq, task_rq_lock, task_rq_unlock,
+    this_rq, update_rq_clock,
 };
 use crate::kernel::sched::stats::ttwu_stat;
 use crate::kernel::sched::topology::cpus_share_cache;

@@ -19,7 +19,6 @@ use super::load::{
     update_load_avg,
 };
 use super::{cfs_rq_is_idle, cfs_rq_of, for_each_sched_entity, group_cfs_rq, rq_of};
-use crate::WARN_ON_ONCE;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
 use crate::fence::shared::Shared;
 use crate::include::linux::cpumask::{Cpumask, cpu_online_mask};
@@ -35,7 +34,6 @@ use crate::include::linux::list::{
 use crate::include::linux::mutex::Mutex;
 use crate::include::linux::sched::{SchedEntity, same_task};
 use crate::include::linux::spinlock::{RawSpinlock, raw_spin_lock, raw_spin_unlock};
-use crate::intrusive_adapter;
 use crate::kernel::cpu::{cpus_read_lock, cpus_read_unlock};
 use crate::kernel::sched::core::group::{for_each_task_group, walk_tg_tree_from};
 use crate::kernel::sched::core::resched_curr;
@@ -50,6 +48,7 @@ use crate::kernel::smp::smp_call_function_single_async;
 use crate::kernel::time::hrtimer::{
     hrtimer_callback_running, hrtimer_cancel, hrtimer_expires_remaining, hrtimer_start_expires,
 };
+use crate::{WARN_ON_ONCE, intrusive_adapter};
 use core::sync::atomic::{AtomicI32, Ordering};
 
 type Se = &'static SchedEntity;

@@ -20,10 +20,12 @@ use crate::include::linux::cpumask::cpu_possible_mask;
 use crate::include::linux::errno::EINVAL;
 use crate::include::linux::mutex::Mutex;
 use crate::include::linux::sched::SchedEntity;
+use crate::include::linux::sched::stats::SchedStatistics;
 use crate::kernel::sched::sched::{
     CfsRq, NICE_0_LOAD, RqFlags, RqRef, TaskGroup, WEIGHT_IDLEPRIO, cpu_rq, root_task_group,
     rq_lock_irqsave, rq_unlock_irqrestore, same_tg, scale_load, update_rq_clock,
 };
+use crate::kernel::sched::stats::{__schedstats_from_se, SchedEntityStats};
 use alloc::boxed::Box;
 
 /// The largest weight of a group.
@@ -45,7 +47,11 @@ pub fn alloc_fair_sched_group(tg: &'static TaskGroup, parent: &'static TaskGroup
             }
             _ => (
                 &*Box::leak(Box::new(CfsRq::new())),
-                &*Box::leak(Box::new(SchedEntity::new())),
+                &Box::leak(Box::new(SchedEntityStats {
+                    se: SchedEntity::new(),
+                    stats: SchedStatistics::new(),
+                }))
+                .se,
             ),
         };
         init_cfs_rq(cfs_rq);
@@ -95,6 +101,7 @@ fn renew_entity(se: &'static SchedEntity) {
         cell.set(0);
     }
     se.vlag.set(0);
+    __schedstats_from_se(se).reset();
 }
 
 /// Makes a queue the group's queue of a CPU, and an entity its entity there, below the entity `parent` or
