@@ -2,7 +2,7 @@
 use kernel_image::kernel::sched::fair::balance::CpuIdleType;
 use kernel_image::kernel::sched::fair::balance::detach::shr_bound;
 use kernel_image::kernel::sched::fair::balance::stats::{
-    GroupType, SgLbStats, group_classify, nr_idle_scan, sibling_imbalance,
+    GroupType, SgLbStats, group_classify, nr_idle_scan, sibling_imbalance, towards_mean,
 };
 use kernel_image::kernel::sched::fair::capacity::{capacity_greater, fits_capacity};
 use kernel_image::kernel::sched::fair::select::idlest::stays_local;
@@ -167,4 +167,16 @@ fn margins() {
     assert_eq!(shr_bound(1024, 3), 128);
     assert_eq!(shr_bound(u64::MAX, 64), 1);
     assert_eq!(shr_bound(u64::MAX, 1000), 1);
+}
+
+#[test]
+fn a_busiest_group_below_the_mean_sets_no_bound() {
+    // Between both and the mean: the smaller distance.
+    assert_eq!(towards_mean((3000, 1024), (1000, 1024), 2500), 500);
+    assert_eq!(towards_mean((3000, 1024), (1000, 1024), 1200), 200);
+    // Of CPUs that can do half.
+    assert_eq!(towards_mean((3000, 512), (1000, 1024), 2000), 500);
+    // A nice -20 hog elsewhere lifts the mean above both: what is missing here counts alone, as in v6.8, whose
+    // numbers have no sign.
+    assert_eq!(towards_mean((4096, 1024), (2048, 1024), 30_000), 27_952);
 }

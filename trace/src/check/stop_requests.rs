@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn what_the_end_of_the_run_cuts_off_is_not_left_over() {
         let queued = [(0, 0, stop_queue(0, 1, 0))];
-        assert_eq!(found_after(SOON - 100, queued.clone()), [""; 0]);
+        assert_eq!(found_after(SOON - 100, queued), [""; 0]);
         assert_eq!(found_after(SOON, queued).len(), 1);
         let started = [
             (2, 5, stop_queue(0, 1, 0x10)),

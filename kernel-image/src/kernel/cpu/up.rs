@@ -13,10 +13,11 @@ use super::{
 };
 use crate::arch::x86::include::asm::processor::cpu_relax;
 use crate::arch::x86::include::asm::smp::raw_smp_processor_id;
+use crate::arch::x86::kernel::cpu::topology::topology_is_primary_thread;
 use crate::arch::x86::kernel::smpboot::native_kick_ap;
 use crate::include::linux::cpuhotplug::*;
 use crate::include::linux::cpumask::{
-    Cpumask, cpu_online, cpu_possible, cpu_present, cpu_present_mask,
+    Cpumask, cpu_online, cpu_possible, cpu_present, cpu_present_mask, num_online_cpus,
 };
 use crate::include::linux::errno::{EAGAIN, EBUSY, ECANCELED, EINVAL, EIO, ENOMEM};
 use crate::include::linux::irqflags::irqs_disabled;
@@ -24,6 +25,7 @@ use crate::include::linux::ktime::{NSEC_PER_MSEC, NSEC_PER_SEC};
 use crate::include::linux::stop_machine::stop_machine_unpark;
 use crate::kernel::kthread::kthread_unpark;
 use crate::kernel::params::param;
+use crate::kernel::rcu::tree::rcutree_report_cpu_starting;
 use crate::kernel::sched::clock::sched_clock;
 use crate::kernel::smpboot::idle_thread_get;
 use crate::kernel::time::timer::sleep::usleep_range;
@@ -156,6 +158,8 @@ pub fn notify_cpu_starting(cpu: u32) {
     let st = cpuhp_state.per_cpu(cpu);
     BUG_ON!(!irqs_disabled());
     let target = st.target.get().min(CPUHP_AP_ONLINE);
+    // The architecture may have done that, where it needed RCU before.
+    rcutree_report_cpu_starting(cpu);
     cpuhp_invoke_callback_range_nofail(true, cpu, st, target);
 }
 
@@ -261,8 +265,7 @@ fn parallel_bringup() -> bool {
     param("cpuhp.parallel").is_none_or(|text| text.as_u64() != Some(0) && !text.is("off"))
 }
 
-/// Brings present CPUs up, `max_cpus` with the boot CPU at most: first all are started, then each is
-/// completed.
+/// Brings present CPUs up, `max_cpus` with the boot CPU at most. (v6.8 does not look for 0; 6.10 does.)
 ///
 /// # Context
 /// May sleep.
@@ -270,9 +273,28 @@ pub fn bringup_nonboot_cpus(max_cpus: u32) {
     if max_cpus == 0 {
         return;
     }
-    let mask = cpu_present_mask();
-    if parallel_bringup() {
-        cpuhp_bringup_mask(mask, max_cpus, CPUHP_BP_KICK_AP);
+    if parallel_bringup() && cpuhp_bringup_cpus_parallel(max_cpus) {
+        return;
     }
-    cpuhp_bringup_mask(mask, max_cpus, CPUHP_ONLINE);
+    cpuhp_bringup_mask(cpu_present_mask(), max_cpus, CPUHP_ONLINE);
+}
+
+/// First all are started, then each is completed; of cores with several threads the first threads before the
+/// others, as x86 needs it for microcode. True: all are done.
+fn cpuhp_bringup_cpus_parallel(mut ncpus: u32) -> bool {
+    let mut mask = cpu_present_mask();
+    let firsts = mask.iter().filter(|&cpu| topology_is_primary_thread(cpu));
+    let firsts = firsts.fold(Cpumask::EMPTY, Cpumask::with);
+    if firsts != mask {
+        cpuhp_bringup_mask(firsts, ncpus, CPUHP_BP_KICK_AP);
+        cpuhp_bringup_mask(firsts, ncpus, CPUHP_ONLINE);
+        ncpus = ncpus.saturating_sub(num_online_cpus());
+        if ncpus == 0 {
+            return true;
+        }
+        mask = mask.andnot(firsts);
+    }
+    cpuhp_bringup_mask(mask, ncpus, CPUHP_BP_KICK_AP);
+    cpuhp_bringup_mask(mask, ncpus, CPUHP_ONLINE);
+    true
 }

@@ -16,6 +16,7 @@ use crate::include::linux::smp::smp_processor_id;
 use crate::include::linux::spinlock::{
     raw_spin_lock, raw_spin_lock_irqsave, raw_spin_unlock, raw_spin_unlock_irqrestore,
 };
+use crate::kernel::rcu::tree::qs::rcu_disable_urgency_upon_qs;
 use crate::kernel::rcu::tree_plugin::rcu_preempt_deferred_qs;
 
 /// Whether RCU counts the CPU as online.
@@ -93,25 +94,26 @@ pub fn rcutree_prepare_cpu(cpu: u32) -> i32 {
 /// The starting CPU, interrupts off.
 pub fn rcutree_report_cpu_starting(cpu: u32) {
     let rdp = rcu_data.per_cpu(cpu);
+    if rdp.cpu_started.replace(true) {
+        return;
+    }
     let rnp = rdp.node();
     let mask = rdp.grpmask.get();
     let flags = local_irq_save();
     raw_spin_lock(&rcu_state.ofl_lock);
-    {
-        let _barrier = rcu_state.barrier_lock.lock();
-        raw_spin_lock(&rnp.lock);
-        rnp.qsmaskinitnext.or(mask);
-        raw_spin_unlock(&rnp.lock);
-    }
+    let barrier = rcu_state.barrier_lock.lock();
     raw_spin_lock(&rnp.lock);
+    rnp.qsmaskinitnext.or(mask);
+    drop(barrier);
     let newcpu = rnp.expmaskinitnext.get() & mask == 0;
     rnp.expmaskinitnext.or(mask);
     if newcpu {
         rcu_state.ncpus.inc();
     }
-    rdp.rcu_ofl_gp_seq.set(rcu_state.gp_seq.get());
-    if rnp.qsmask.get() & mask != 0 {
-        // A grace period waits for it although it was not there: it has read nothing.
+    rdp.rcu_onl_gp_seq.set(rcu_state.gp_seq.get());
+    // A grace period waits for it although it was not there: it has read nothing.
+    if WARN_ON_ONCE!(rnp.qsmask.get() & mask != 0) {
+        rcu_disable_urgency_upon_qs(rdp);
         rcu_report_qs_rnp(mask, rnp, rnp.gp_seq.get(), flags_off());
     } else {
         raw_spin_unlock(&rnp.lock);
@@ -170,6 +172,7 @@ pub fn rcutree_report_cpu_dead() {
     rnp.qsmaskinitnext.and_not(mask);
     raw_spin_unlock(&rnp.lock);
     raw_spin_unlock(&rcu_state.ofl_lock);
+    rdp.cpu_started.set(false);
     local_irq_restore(flags);
 }
 

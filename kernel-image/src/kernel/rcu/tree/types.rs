@@ -167,7 +167,11 @@ pub struct RcuData {
     pub barrier_head: RcuHead,
     /// Its dynticks counter for the grace period in a hurry.
     pub exp_dynticks_snap: Shared<u32>,
-    /// `gp_seq` when it last came online or went offline, for warnings.
+    /// RCU knows of its start: its own CPU.
+    pub cpu_started: Shared<bool>,
+    /// `gp_seq` when it last came online.
+    pub rcu_onl_gp_seq: Shared<u64>,
+    /// `gp_seq` when it last went offline.
     pub rcu_ofl_gp_seq: Shared<u64>,
     /// Softirqs of RCU it has run, for warnings.
     pub softirq_snap: Shared<u64>,
@@ -218,6 +222,8 @@ pub static rcu_data: PerCpu<RcuData> = PerCpu::new(
             barrier_seq_snap: Shared::new(0),
             barrier_head: RcuHead::new(),
             exp_dynticks_snap: Shared::new(0),
+            cpu_started: Shared::new(false),
+            rcu_onl_gp_seq: Shared::new(0),
             rcu_ofl_gp_seq: Shared::new(0),
             softirq_snap: Shared::new(0),
             cpu: Shared::new(0),

@@ -1,8 +1,8 @@
 //! Deadline tasks between CPUs: where one wakes, who is pushed, who is pulled.
 //!
 //! Linux: `kernel/sched/deadline.c` (v6.8): `select_task_rq_dl`, `find_later_rq`, `push_dl_task`,
-//! `pull_dl_task`, `task_woken_dl`. Kept: all of it. Left out: capacities, and the walk
-//! over the domains that prefers near CPUs. Differs: nothing else.
+//! `pull_dl_task`, `task_woken_dl`. Kept: all of it, near CPUs first.
+//! Left out: capacities. Differs: nothing else.
 //! Locks: the runqueue's lock; a push or pull takes another runqueue's beside it and may release its own
 //! meanwhile.
 

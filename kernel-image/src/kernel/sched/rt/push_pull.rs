@@ -1,8 +1,8 @@
 //! Real-time tasks between CPUs: where one wakes, who is pushed, who is pulled.
 //!
 //! Linux: `kernel/sched/rt.c` (v6.8): `select_task_rq_rt`, `find_lowest_rq`, `push_rt_task`, `pull_rt_task`,
-//! the `RT_PUSH_IPI` walk, `task_woken_rt`. Kept: all of it, both ways of pulling. Left out: capacities, and the walk
-//! over the domains that prefers near CPUs.
+//! the `RT_PUSH_IPI` walk, `task_woken_rt`. Kept: all of it, both ways of pulling, near CPUs first.
+//! Left out: capacities.
 //! Differs: nothing else.
 //! Locks: the runqueue's lock; a push or pull takes another runqueue's beside it and may release its own
 //! meanwhile, so it is only done where that is allowed (balance callbacks, after a wake-up, `balance_rt`).

@@ -6,6 +6,7 @@
 //! arguments, so that any machine can be asked for.
 
 use crate::arch::x86::include::asm::msr::cpuid_count;
+use crate::arch::x86::kernel::apic::apic::cpuid_to_apicid;
 use crate::fence::percpu::PerCpu;
 use crate::fence::shared::Shared;
 use crate::include::linux::cpumask::NR_CPUS;
@@ -94,6 +95,14 @@ pub fn cpu_data(cpu: u32) -> Place {
         llc_id: info.llc_id.get(),
         l2c_id: info.l2c_id.get(),
     }
+}
+
+/// Whether a CPU is the first thread of its core, by its APIC id: known before the CPU has ever run.
+pub fn topology_is_primary_thread(cpu: u32) -> bool {
+    let siblings = cpu_data(0).smp_num_siblings;
+    // The bits of the id that tell the threads of a core apart.
+    let mask = siblings.checked_ilog2().map_or(0, |bits| (1 << bits) - 1);
+    cpuid_to_apicid[cpu as usize].get() & mask == 0
 }
 
 /// Asks this CPU and keeps the answer.

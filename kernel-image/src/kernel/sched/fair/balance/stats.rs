@@ -442,12 +442,22 @@ fn even_load(sds: &mut SdLbStats) -> (MigrationType, u64) {
             return (MigrationType::Load, 0);
         }
     }
-    // Not signed: a busiest group below the mean (one that is not overloaded lifts it) sets no bound.
+    let amount = towards_mean(
+        (busiest.avg_load, busiest.group_capacity),
+        (local.avg_load, local.group_capacity),
+        sds.avg_load,
+    );
+    (MigrationType::Load, amount)
+}
+
+/// How much load to move from one group to another, each with its average load and its capacity: neither shall be
+/// on the other side of the mean afterwards. As v6.8 computes it, without signs: a busiest group that is below the
+/// mean itself (a third one, which cannot be helped, lifts it) sets no bound.
+pub fn towards_mean(busiest: (u64, u64), local: (u64, u64), mean: u64) -> u64 {
     let far = |a: u64, b: u64, capacity: u64| a.wrapping_sub(b).wrapping_mul(capacity);
-    let too_much = far(busiest.avg_load, sds.avg_load, busiest.group_capacity);
-    let too_little = far(sds.avg_load, local.avg_load, local.group_capacity);
-    let amount = too_much.min(too_little);
-    (MigrationType::Load, amount / SCHED_CAPACITY_SCALE)
+    let too_much = far(busiest.0, mean, busiest.1);
+    let too_little = far(mean, local.0, local.1);
+    too_much.min(too_little) / SCHED_CAPACITY_SCALE
 }
 
 /// The busiest group of the domain if it is busier than ours by enough; sets the imbalance.
