@@ -18,7 +18,7 @@
 //! | T7 | S; K `kunit/affinity` |
 //! | T8 | E [`InMask`], S; K `kunit/affinity` |
 //! | T10 | E [`AtHome`]; K the BUG_ON of `smpboot_thread_fn`, `kunit/hotplug`, `kunit/kthread` |
-//! | T11 | not: no event says who is a user task |
+//! | T11 | S [`state::switches`] |
 //! | T12 | S with E [`state::over_time`] |
 //! | T13 | E [`Life`] |
 //! | T14 | E [`Life`], [`OneQueue`] |

@@ -317,6 +317,9 @@ pub struct Task {
     /// Whether a change of its mask waits for it to be moved.
     #[serde(default)]
     pub migration_pending: bool,
+    /// Whether it is a kernel thread (`PF_KTHREAD`).
+    #[serde(default)]
+    pub kthread: bool,
     /// `sched_task_group`: address of its group.
     #[serde(default)]
     pub group: Option<u64>,

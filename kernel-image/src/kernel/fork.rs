@@ -38,7 +38,7 @@ use crate::kernel::sched::core::{
     init_idle, sched_cgroup_fork, sched_fork, sched_post_fork, wake_up_new_task,
 };
 use crate::mm::vmalloc::alloc_thread_stack_node;
-use crate::{pr_err, stack_pinned};
+use crate::stack_pinned;
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -291,23 +291,17 @@ extern "C" fn idle_dummy(_: VoidPtr) -> i32 {
 /// Makes the idle task of a CPU that is not up yet. It takes no number.
 pub fn fork_idle(cpu: u32) -> Option<TaskRef> {
     let args = KernelCloneArgs {
+        flags: CLONE_VM,
         kthread: true,
         idle: true,
         ..thread_args(idle_dummy, VoidPtr::NULL, 0)
     };
-    match copy_process(&args) {
-        Ok(task) => {
-            // As its CPU would do when it starts: it borrows the kernel's own map.
-            task.active_mm.set(Some(&init_mm));
-            mmgrab_lazy_tlb(&init_mm);
-            init_idle(task, cpu);
-            Some(task)
-        }
-        Err(error) => {
-            pr_err!("failed fork for CPU {cpu}: error {error}");
-            None
-        }
-    }
+    let task = copy_process(&args).ok()?;
+    // As its CPU would do when it starts: it borrows the kernel's own map.
+    task.active_mm.set(Some(&init_mm));
+    mmgrab_lazy_tlb(&init_mm);
+    init_idle(task, cpu);
+    Some(task)
 }
 
 /// Start-up of this room: nothing but the list's head, which `init_task` holds.

@@ -27,6 +27,8 @@ use links::{in_order, list};
 const MOST_TASKS: usize = 1 << 16;
 /// Bit of a task's flags (x86).
 const TIF_NEED_RESCHED: u32 = 3;
+/// Bit of a task's `flags`.
+const PF_KTHREAD: u32 = 0x0020_0000;
 /// Bit of a preempt count (x86): it is 0 while the scheduler is to be called.
 const PREEMPT_NEED_RESCHED: u32 = 1 << 31;
 /// Bit of the flags of a CPU: it takes interrupts.
@@ -137,6 +139,7 @@ impl<'a> Inspector<'a> {
             nvcsw: number(13)?.u64(),
             nivcsw: number(14)?.u64(),
             weight: number(15)?.u64(),
+            kthread: number(16)?.u32() & PF_KTHREAD != 0,
             need_resched: match fields.task_flags {
                 Some(flags) => Value::of(target, addr, flags)?.u64() >> TIF_NEED_RESCHED & 1 != 0,
                 None => false,

@@ -27,6 +27,7 @@ use crate::include::linux::cpumask::{
 use crate::include::linux::errno::{EBUSY, EINVAL};
 use crate::include::linux::mm_types::init_mm;
 use crate::include::linux::stop_machine::{stop_machine_cpuslocked, stop_machine_park};
+use crate::kernel::cpu::Ordering;
 use crate::kernel::fork::{mmdrop_lazy_tlb, mmgrab_lazy_tlb};
 use crate::kernel::kthread::{kthread_park, kthread_unpark};
 use crate::kernel::rcu::tree::{rcutree_migrate_callbacks, rcutree_report_cpu_dead};
@@ -114,6 +115,16 @@ pub(super) fn takedown_cpu(cpu: u32) -> i32 {
 }
 
 fn cpuhp_bp_sync_dead(cpu: u32) {
+    let at = &cpuhp_state.per_cpu(cpu).ap_sync_state;
+    let mut sync = at.load(Ordering::SeqCst);
+    // It may have said that it is dead: that stays.
+    while sync != sync_state::DEAD {
+        let die = sync_state::SHOULD_DIE;
+        match at.compare_exchange(sync, die, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => break,
+            Err(now) => sync = now,
+        }
+    }
     if cpuhp_wait_for_sync_state(cpu, sync_state::DEAD, sync_state::DEAD) {
         arch_cpuhp_cleanup_dead_cpu(cpu);
     } else {

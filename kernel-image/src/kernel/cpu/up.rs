@@ -38,6 +38,8 @@ pub(super) mod sync_state {
     pub const DEAD: u32 = 0;
     /// Started by the controlling CPU.
     pub const KICKED: u32 = 1;
+    /// The controlling CPU waits for its end.
+    pub const SHOULD_DIE: u32 = 2;
     /// It runs.
     pub const ALIVE: u32 = 3;
     /// The controlling CPU lets it go on.

@@ -7,9 +7,8 @@
 
 use crate::fence::shared::Shared;
 use crate::include::linux::cpumask::{Cpumask, GlobalCpumask, NR_CPUS, cpu_active_mask};
-use crate::include::linux::sched::TaskRef;
 use crate::include::linux::sched::prio::MAX_RT_PRIO;
-use crate::include::linux::sched::smp_mb;
+use crate::include::linux::sched::{TaskRef, smp_mb};
 use core::sync::atomic::{AtomicI32, Ordering};
 
 /// How many levels there are.
@@ -84,6 +83,18 @@ fn __cpupri_find(cp: &Cpupri, p: TaskRef, idx: usize) -> Option<Cpumask> {
 pub fn cpupri_find(cp: &Cpupri, p: TaskRef) -> Option<Cpumask> {
     let task_pri = convert_prio(p.prio.get()).max(0) as usize;
     (0..task_pri).find_map(|idx| __cpupri_find(cp, p, idx))
+}
+
+/// Whether there is one: all that `cpupri_find` looks at for a caller who does not want the mask, be the CPU active or
+/// not.
+pub fn cpupri_find_any(cp: &Cpupri, p: TaskRef) -> bool {
+    let task_pri = convert_prio(p.prio.get()).max(0) as usize;
+    (0..task_pri).any(|idx| {
+        let vec = &cp.pri_to_cpu[idx];
+        let some = vec.count.load(Ordering::Relaxed) != 0;
+        smp_mb();
+        some && p.cpus_mask.get().intersects(vec.mask.get())
+    })
 }
 
 /// Tells the highest priority of a CPU's runqueue (`CPUPRI_INVALID`: it is offline). Its lock is held.

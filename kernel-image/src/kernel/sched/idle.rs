@@ -16,7 +16,8 @@ use crate::include::linux::preempt::set_preempt_need_resched;
 use crate::include::linux::sched::{
     PF_IDLE, TaskRef, clear_tsk_thread_flag, need_resched, set_tsk_thread_flag, smp_mb, task_cpu,
 };
-use crate::include::linux::smp::flush_smp_call_function_queue;
+use crate::include::linux::smp::{flush_smp_call_function_queue, smp_processor_id};
+use crate::include::trace::events::power::{PWR_EVENT_EXIT, trace_cpu_idle};
 use crate::kernel::context_tracking::{ct_idle_enter, ct_idle_exit};
 use crate::kernel::cpu::{cpuhp_online_idle, cpuhp_report_idle_dead};
 use crate::kernel::sched::core::affinity::set_cpus_allowed_common;
@@ -116,12 +117,14 @@ fn default_idle_call(idle: TaskRef) {
     if need_resched() {
         local_irq_enable();
     } else {
+        trace_cpu_idle(1, smp_processor_id());
         // RCU need not wait for a CPU that idles.
         ct_idle_enter();
         // `sti; hlt`: an interrupt that is already there ends the halt at once.
         native_safe_halt();
         local_irq_disable();
         ct_idle_exit();
+        trace_cpu_idle(PWR_EVENT_EXIT, smp_processor_id());
         local_irq_enable();
     }
     set_tsk_thread_flag(idle, TIF_POLLING_NRFLAG);

@@ -27,7 +27,7 @@ use crate::include::linux::sched::{
 };
 use crate::kernel::sched::core::affinity::set_cpus_allowed_common;
 use crate::kernel::sched::core::resched_curr;
-use crate::kernel::sched::cpupri::{CPUPRI_INVALID, cpupri_find, cpupri_set};
+use crate::kernel::sched::cpupri::{CPUPRI_INVALID, cpupri_find_any, cpupri_set};
 use crate::kernel::sched::deadline::sched_dl_runnable;
 use crate::kernel::sched::fair::entity::update_curr_common;
 use crate::kernel::sched::pelt::{rq_clock_pelt, update_rt_rq_load_avg};
@@ -329,11 +329,11 @@ fn yield_task_rt(rq: RqRef) {
 fn check_preempt_equal_prio(rq: RqRef, p: TaskRef) {
     let curr = rq.current();
     let cpupri = &rq.rd().cpupri;
-    if curr.nr_cpus_allowed.get() == 1 || cpupri_find(cpupri, curr).is_none() {
+    if curr.nr_cpus_allowed.get() == 1 || !cpupri_find_any(cpupri, curr) {
         return;
     }
     // It will be pushed itself.
-    if p.nr_cpus_allowed.get() != 1 && cpupri_find(cpupri, p).is_some() {
+    if p.nr_cpus_allowed.get() != 1 && cpupri_find_any(cpupri, p) {
         return;
     }
     requeue_task_rt(rq, p, true);

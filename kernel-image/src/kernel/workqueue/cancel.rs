@@ -143,7 +143,7 @@ fn __cancel_work_timer(work: &'static WorkStruct, is_dwork: bool) -> bool {
     local_irq_restore(flags);
     // Early in the boot nothing can run, so nothing needs to be waited for.
     if wq_online() {
-        __flush_work(work, true);
+        __flush_work(work);
     }
     clear_work_data(work);
     smp_mb();

@@ -22,8 +22,10 @@ use crate::include::linux::workqueue::{
     __WQ_DRAINING, WORK_NR_COLORS, WORK_STRUCT_INACTIVE, WORK_STRUCT_LINKED, WORK_STRUCT_PENDING,
     WQ_MEM_RECLAIM, WorkStruct,
 };
+use crate::kernel::kallsyms::sprint_symbol;
 use crate::kernel::sched::completion::{complete, wait_for_completion};
-use crate::{WARN, WARN_ON, intrusive_adapter, pr_warn, stack_pinned};
+use crate::kernel::workqueue::{__WQ_LEGACY, WorkFunc};
+use crate::{WARN_ON, WARN_ON_ONCE, WARN_ONCE, intrusive_adapter, pr_warn, stack_pinned};
 use core::sync::atomic::Ordering;
 
 /// Somebody who waits for all works of a colour; on its stack.
@@ -69,17 +71,24 @@ fn work_next_color(color: i32) -> i32 {
 }
 
 /// Whoever is needed to reclaim memory must not wait for a queue without a rescuer.
-fn check_flush_dependency(target_wq: &WorkqueueStruct) {
+fn check_flush_dependency(target_wq: &WorkqueueStruct, target_work: Option<&WorkStruct>) {
     if target_wq.flags.get() & WQ_MEM_RECLAIM != 0 {
         return;
     }
-    let reclaiming = current_wq_worker()
-        .and_then(|worker| worker.current_pwq.get())
-        .is_some_and(|pwq| pwq.wq().flags.get() & WQ_MEM_RECLAIM != 0);
-    WARN!(
-        reclaiming,
-        "workqueue: a WQ_MEM_RECLAIM work is flushing !WQ_MEM_RECLAIM {}\n",
-        target_wq.name()
+    let Some(worker) = current_wq_worker() else {
+        return;
+    };
+    let Some(wq) = worker.current_pwq.get().map(PoolWorkqueue::wq) else {
+        return;
+    };
+    let name = |func: Option<WorkFunc>| sprint_symbol(func.map_or(0, |func| func as usize as u64));
+    WARN_ONCE!(
+        wq.flags.get() & (WQ_MEM_RECLAIM | __WQ_LEGACY) == WQ_MEM_RECLAIM,
+        "workqueue: WQ_MEM_RECLAIM {}:{} is flushing !WQ_MEM_RECLAIM {}:{}",
+        wq.name(),
+        name(worker.current_func.get()),
+        target_wq.name(),
+        name(target_work.map(|work| work.func.get()))
     );
 }
 
@@ -182,10 +191,13 @@ pub extern "C" fn flush_workqueue(wq: &'static WorkqueueStruct) {
         // All colours are in use: wait until one comes free.
         list_add_tail(&this.list, &wq.flusher_overflow);
     } else {
+        WARN_ON_ONCE!(!list_empty(&wq.flusher_overflow));
         // The works so far have our colour; later ones get the next.
         this.flush_color.set(wq.work_color.get());
         wq.work_color.set(next_color);
+        let ours = this.flush_color.get() == wq.flush_color.get();
         if wq.first_flusher.get().is_none() {
+            WARN_ON_ONCE!(!ours);
             wq.first_flusher.set(Some(this));
             let color = Some(wq.flush_color.get());
             if !flush_workqueue_prep_pwqs(wq, color, Some(next_color)) {
@@ -195,11 +207,12 @@ pub extern "C" fn flush_workqueue(wq: &'static WorkqueueStruct) {
                 return;
             }
         } else {
+            WARN_ON_ONCE!(ours);
             list_add_tail(&this.list, &wq.flusher_queue);
             flush_workqueue_prep_pwqs(wq, None, Some(next_color));
         }
     }
-    check_flush_dependency(wq);
+    check_flush_dependency(wq, None);
     wq.mutex.unlock();
 
     wait_for_completion(&this.done);
@@ -216,6 +229,8 @@ pub extern "C" fn flush_workqueue(wq: &'static WorkqueueStruct) {
     wq.mutex.lock();
     if is_first() {
         wq.first_flusher.set(None);
+        WARN_ON_ONCE!(!list_empty(&this.list));
+        WARN_ON_ONCE!(this.flush_color.get() != wq.flush_color.get());
         cascade(wq);
     }
     wq.mutex.unlock();
@@ -231,6 +246,8 @@ fn cascade(wq: &'static WorkqueueStruct) {
             list_del_init(&next.list);
             complete(&next.done);
         }
+        let full = wq.flush_color.get() == work_next_color(wq.work_color.get());
+        WARN_ON_ONCE!(!list_empty(&wq.flusher_overflow) && !full);
         wq.flush_color.set(work_next_color(wq.flush_color.get()));
         // One colour is free again: all that wait for one share it.
         if !list_empty(&wq.flusher_overflow) {
@@ -242,8 +259,11 @@ fn cascade(wq: &'static WorkqueueStruct) {
             flush_workqueue_prep_pwqs(wq, None, Some(wq.work_color.get()));
         }
         let Some(next) = FlusherLink::first(&wq.flusher_queue) else {
+            WARN_ON_ONCE!(wq.flush_color.get() != wq.work_color.get());
             return;
         };
+        WARN_ON_ONCE!(wq.flush_color.get() == wq.work_color.get());
+        WARN_ON_ONCE!(next.flush_color.get() != wq.flush_color.get());
         // Its turn: it goes on from here when its colour is done.
         list_del_init(&next.list);
         wq.first_flusher.set(Some(next));
@@ -293,11 +313,7 @@ pub fn drain_workqueue(wq: &'static WorkqueueStruct) {
 }
 
 /// Puts a barrier behind the work, if it is queued or runs. True if so.
-fn start_flush_work(
-    work: &'static WorkStruct,
-    barr: &'static WqBarrier,
-    from_cancel: bool,
-) -> bool {
+fn start_flush_work(work: &'static WorkStruct, barr: &'static WqBarrier) -> bool {
     let Some(pool) = get_work_pool(work) else {
         return false;
     };
@@ -313,14 +329,12 @@ fn start_flush_work(
             None => return false,
         },
     };
-    if !from_cancel {
-        check_flush_dependency(pwq.wq());
-    }
+    check_flush_dependency(pwq.wq(), Some(work));
     insert_wq_barrier(pwq, barr, work, worker);
     true
 }
 
-pub(super) fn __flush_work(work: &'static WorkStruct, from_cancel: bool) -> bool {
+pub(super) fn __flush_work(work: &'static WorkStruct) -> bool {
     if WARN_ON!(!wq_online()) {
         return false;
     }
@@ -329,7 +343,7 @@ pub(super) fn __flush_work(work: &'static WorkStruct, from_cancel: bool) -> bool
         done: Completion::new(),
     });
     INIT_LIST_HEAD(&barr.work.entry);
-    if !start_flush_work(work, barr, from_cancel) {
+    if !start_flush_work(work, barr) {
         return false;
     }
     wait_for_completion(&barr.done);
@@ -346,5 +360,5 @@ pub(super) fn __flush_work(work: &'static WorkStruct, from_cancel: bool) -> bool
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn flush_work(work: &'static WorkStruct) -> bool {
-    __flush_work(work, false)
+    __flush_work(work)
 }

@@ -219,6 +219,7 @@ impl Fields {
                 task("nvcsw")?,
                 task("nivcsw")?,
                 task("se.load.weight")?,
+                task("flags")?,
             ]),
             tasks: task("tasks")?,
             sched_class: task("sched_class")?,

@@ -1,5 +1,5 @@
-//! States at `sched_switch` events: the context in which a CPU switches (P7, P8, P10), and what a task's turn does
-//! to virtual times (F7).
+//! States at `sched_switch` events: the context in which a CPU switches (P7, P8, P10), who may come (T11), and what
+//! a task's turn does to virtual times (F7).
 
 use std::collections::BTreeSet;
 
@@ -11,6 +11,7 @@ use crate::state::{Context, State, Task};
 const COUNT: &str =
     "P7, P8 who switches held nothing: the scheduler's own two are the preempt count";
 const OFF: &str = "P10 interrupts are off and the runqueue is locked at a switch";
+const LEAVING: &str = "T11 no user task comes to a CPU that is not active";
 const BY_WEIGHT: &str = "F7 vruntime grows with the time that was run, by weight";
 const WAITS: &str = "F7 vruntime of who waits stands still";
 /// `__schedule` is entered with preemption disabled, and takes the lock of its runqueue. Whoever is preempted by
@@ -55,12 +56,23 @@ fn switch(event: &Event) -> Option<(&Event, &SchedSwitch)> {
     }
 }
 
-/// The context of a state at an event, if that is a `sched_switch`.
+/// The context of a state at an event, if that is a `sched_switch`, and who comes.
 pub fn context(event: &Event, state: &State) -> Vec<Broken> {
     let mut found = Vec::new();
-    let (Some(context), Some(_)) = (state.context, switch(event)) else {
+    let (Some(context), Some((_, switch))) = (state.context, switch(event)) else {
         return found;
     };
+    let (pid, active) = (switch.next_pid, state.masks.map(|masks| masks.active));
+    let user = |task: &&Task| pid != 0 && task.pid == pid && !task.kthread;
+    if active.is_some_and(|active| active >> context.cpu & 1 == 0)
+        && state.tasks.iter().any(|task| user(&task))
+    {
+        let what = format!("CPU {}: {pid}", context.cpu);
+        found.push(Broken {
+            invariant: LEAVING,
+            what,
+        });
+    }
     let Context {
         cpu,
         interrupts,
@@ -268,5 +280,26 @@ mod tests {
                 format!("{OFF}: CPU 0: 10 switches with its lock free")
             ]
         );
+    }
+
+    #[test]
+    fn a_user_task_on_a_cpu_that_goes() {
+        let events = events([(0, 10, switched((10, 120), 0x100, (20, 120)))]);
+        let found = |active: u64, kthread: bool| {
+            let mut state = state(1);
+            state.cpus[0].locked = true;
+            state.masks.as_mut().unwrap().active = active;
+            state.tasks[2].kthread = kthread;
+            state.context = Some(Context {
+                cpu: 0,
+                interrupts: false,
+                preempt_count: Some(2),
+            });
+            let found = context(&events[0], &state);
+            found.iter().map(Broken::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(found(1, false), [""; 0]);
+        assert_eq!(found(0, true), [""; 0]);
+        assert_eq!(found(0, false), [format!("{LEAVING}: CPU 0: 20")]);
     }
 }

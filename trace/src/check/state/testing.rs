@@ -62,6 +62,7 @@ fn task(pid: i32, cpu: u32, class: &str, prio: i32) -> Task {
         need_resched: false,
         migration_disabled: 0,
         migration_pending: false,
+        kthread: true,
         group: None,
     }
 }

@@ -3,6 +3,7 @@ pub mod cpuhp;
 pub mod ipi;
 pub mod irq;
 pub mod irq_vectors;
+pub mod power;
 pub mod sched;
 pub mod stop;
 pub mod timer;
