@@ -22,7 +22,7 @@ use crate::include::linux::sched::{cond_resched, same_task};
 use crate::include::linux::spinlock::{raw_spin_lock_irqsave, raw_spin_unlock_irqrestore};
 use crate::kernel::context_tracking::{RCU_DYNTICKS_IDX, ct_dynticks_cpu_acquire};
 use crate::kernel::kthread::kthread_create;
-use crate::kernel::rcu::rcu::{rcu_seq_end, rcu_seq_endval, rcu_seq_start};
+use crate::kernel::rcu::rcu::{ULONG_CMP_LT, rcu_seq_end, rcu_seq_endval, rcu_seq_start};
 use crate::kernel::rcu::tree::hotplug::rcu_rdp_cpu_online;
 use crate::kernel::rcu::tree::qs::rcu_disable_urgency_upon_qs;
 use crate::kernel::rcu::tree_plugin::{
@@ -302,6 +302,9 @@ fn rcu_gp_cleanup() {
     let flags = raw_spin_lock_irqsave(&root.lock);
     rcu_seq_end(&rcu_state.gp_seq);
     set_gp_state(GpState::Idle);
+    // Requests since the loop let go of the root: to those who made them the grace period was still in progress, so
+    // they left it to us to begin the next.
+    needgp |= ULONG_CMP_LT(root.gp_seq.get(), root.gp_seq_needed.get());
     let rdp = rcu_data.this_cpu();
     let mine = rcu_accelerate_cbs(root, rdp);
     if mine || needgp {
